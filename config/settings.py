@@ -1,0 +1,245 @@
+"""Every setting of Florin, in one file, each read from one environment variable by one typed reader.
+
+The environment is the only input: `make run` fills it for the embedded servers, an operator fills
+it for real ones. A name that is read here is documented in docs/settings.md, and a test compares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from environs import Env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env()
+
+# --- Identity and secrets -----------------------------------------------------------------------
+SECRET_KEY = env.str("SECRET_KEY")
+# "id:base64 of 32 random bytes", the first encrypts, all decrypt (audit.encryption).
+FLORIN_ENCRYPTION_KEYS: list[str] = env.list("FLORIN_ENCRYPTION_KEYS")
+DEBUG = False
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+# The address merchants and staff reach us by, for links in e-mails and answers.
+FLORIN_BASE_URL = env.str("FLORIN_BASE_URL", "http://localhost:8000")
+# True where TLS ends in front of the web process; cookies and redirects follow it.
+FLORIN_BEHIND_TLS = env.bool("FLORIN_BEHIND_TLS", False)
+
+# --- Applications -------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.simple_history",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "django_fsm",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "rest_framework",
+    "simple_history",
+    "config",
+    "audit",
+    "ledger",
+    "webhooks",
+    "payments",
+]
+
+MIDDLEWARE = [
+    "audit.middleware.AuditContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- PostgreSQL ---------------------------------------------------------------------------------
+# Two logins to one database: `default` has the application's rights only (it always takes on the
+# role florin_app), `owner` runs migrations. ATOMIC_REQUESTS stays off: an action opens its own
+# durable transactions and a provider call never sits inside one.
+APPLICATION_ROLE = "florin_app"
+_DATABASE_URL = env.str("DATABASE_URL")
+_DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", _DATABASE_URL)
+FLORIN_DATABASE_POOL_SIZE = env.int("FLORIN_DATABASE_POOL_SIZE", 0)
+
+
+def _database(url: str, *, role: str | None, pool_size: int = 0) -> dict[str, Any]:
+    import dj_database_url
+
+    database: dict[str, Any] = dict(dj_database_url.parse(url))
+    options = dict(database.get("OPTIONS", {}))
+    server_options = [
+        "-c lock_timeout=5s",
+        "-c idle_in_transaction_session_timeout=60s",
+        "-c statement_timeout=60s" if role else "",
+        f"-c role={role}" if role else "",
+    ]
+    options["options"] = " ".join(option for option in server_options if option)
+    if pool_size:
+        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 10}
+    database["OPTIONS"] = options
+    database["CONN_MAX_AGE"] = 0 if pool_size else 60
+    database["CONN_HEALTH_CHECKS"] = not pool_size
+    return database
+
+
+DATABASES = {
+    "default": _database(
+        _DATABASE_URL, role=APPLICATION_ROLE, pool_size=FLORIN_DATABASE_POOL_SIZE
+    ),
+    "owner": _database(_DATABASE_OWNER_URL, role=None),
+}
+
+# --- Redis and Celery ---------------------------------------------------------------------------
+# PostgreSQL is the queue, Redis only wakes the workers: every line here answers a way in which
+# Celery on Redis loses or repeats tasks (docs/events-pipeline.md).
+REDIS_URL = env.str("REDIS_URL")
+CELERY_BROKER_URL = REDIS_URL
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 60
+CELERY_TASK_SOFT_TIME_LIMIT = 45
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+
+# --- Events -------------------------------------------------------------------------------------
+# The one place that says who listens to which domain event, and what a failure does to the
+# events behind it ("block" holds the aggregate's later events, "skip" lets them pass).
+FLORIN_EVENT_HANDLERS: list[dict[str, Any]] = [
+    {
+        "name": "merchant_webhooks",
+        "function": "webhooks.delivery.fan_out",
+        "types": ["*"],
+        "policy": "skip",
+    },
+]
+# Applies one stored provider event to its payment, inside the drain's transaction.
+FLORIN_INBOX_APPLY = "payments.actions.apply_provider_event.apply_provider_event"
+# Exact "host:port" pairs outside the public internet that may receive webhooks. Empty by default.
+FLORIN_WEBHOOK_ALLOWED_HOSTS: list[str] = env.list("FLORIN_WEBHOOK_ALLOWED_HOSTS", [])
+
+# --- Providers ----------------------------------------------------------------------------------
+# The one place that names the payment providers; each class fulfils payments.providers.base.
+FLORIN_PROVIDERS = {
+    "sandbox": "payments.providers.sandbox.provider.SandboxProvider",
+    "stripe": "payments.providers.stripe.provider.StripeProvider",
+}
+FLORIN_SANDBOX_URL = env.str("FLORIN_SANDBOX_URL", "http://127.0.0.1:8010")
+FLORIN_STRIPE_API_BASE = env.str("FLORIN_STRIPE_API_BASE", "https://api.stripe.com")
+FLORIN_PROVIDER_TIMEOUT_SECONDS = env.float("FLORIN_PROVIDER_TIMEOUT_SECONDS", 20.0)
+
+# --- API ----------------------------------------------------------------------------------------
+FLORIN_API_VERSION = "2026-11-20"
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["payments.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["payments.api.authentication.SecretKeyRequired"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["payments.api.parsers.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "payments.api.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Florin API",
+    "VERSION": FLORIN_API_VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/v1",
+}
+CORS_URLS_REGEX = r"^/v1/client/.*$"
+CORS_ALLOW_ALL_ORIGINS = True
+CORS_ALLOW_CREDENTIALS = False
+
+# --- Pages and staff ----------------------------------------------------------------------------
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / ".florin" / "static"
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+]
+LOGIN_URL = "admin:login"
+SIMPLE_HISTORY_REVERT_DISABLED = True
+SIMPLE_HISTORY_ENFORCE_HISTORY_MODEL_PERMISSIONS = True
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", 15 * 60)
+SESSION_SAVE_EVERY_REQUEST = True
+SESSION_COOKIE_SECURE = FLORIN_BEHIND_TLS
+CSRF_COOKIE_SECURE = FLORIN_BEHIND_TLS
+SECURE_SSL_REDIRECT = FLORIN_BEHIND_TLS
+SECURE_HSTS_SECONDS = 31_536_000 if FLORIN_BEHIND_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = FLORIN_BEHIND_TLS
+SECURE_HSTS_PRELOAD = FLORIN_BEHIND_TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FLORIN_BEHIND_TLS else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Florin",
+    "SITE_HEADER": "Florin",
+    "SITE_SYMBOL": "account_balance",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "payments.admin.dashboard.dashboard",
+}
+
+# --- Logs ---------------------------------------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
