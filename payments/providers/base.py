@@ -1,0 +1,309 @@
+"""What every payment service provider (PSP) is to Florin: values in, values out.
+
+A provider is a stateless translator between our words and one PSP's wire format. It never touches
+the database, never retries, never sleeps and never guesses. Each call takes the credentials it
+uses, a deadline in seconds and, where money may move, an idempotency key that was committed before
+the call. It returns a `Result`, whose `outcome` is the only thing the actions branch on:
+
+    OK        the PSP did it; `snapshot` is its object as it now stands
+    PENDING   accepted, the result comes later (bank debit, asynchronous capture)
+    ACTION    the payer has to do something first; `snapshot.next_action` says what
+    DECLINED  a definitive no; `error` says why and whether another try makes sense
+    NOT_SENT  surely never reached the PSP (connection refused, unknown host, bulkhead full)
+    UNKNOWN   anything else: time-out, lost connection, 5xx, an answer we cannot read.
+              Never a failure; it is learnt by replaying the same key or by asking.
+
+The split of "no" into DECLINED, NOT_SENT and UNKNOWN follows Kill Bill's plugin statuses; the
+conformance suite in tests/payments/providers/conformance.py holds every provider to it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+
+class Outcome(enum.StrEnum):
+    """The six ways a call can end; see the module docstring."""
+
+    OK = "ok"
+    PENDING = "pending"
+    ACTION = "action"
+    DECLINED = "declined"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+
+
+class ObservedStatus(enum.StrEnum):
+    """A PSP payment object's state in our words. `UNRECOGNISED` keeps our state and alerts."""
+
+    OPEN = "open"  # waiting for a payment method or a confirmation
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    AUTHORIZED = "authorized"  # held, capturable
+    CAPTURED = "captured"
+    CANCELED = "canceled"
+    DECLINED = "declined"  # the last try was refused; the object may still be payable
+    FAILED = "failed"  # refused for good, the object is dead
+    UNRECOGNISED = "unrecognised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a PSP can do, as facts the actions read instead of asking which PSP it is."""
+
+    capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
+    partial_capture: bool = False
+    payer_confirmation: bool = True  # a front end may confirm with the PSP's own client secret
+    idempotency_key_lifetime_seconds: int  # how long the PSP answers the same key the same way
+    currencies: frozenset[str] = frozenset()  # empty: every ISO 4217 currency we know
+    minimum_amount_minor: Mapping[str, int] = field(default_factory=dict)
+    maximum_amount_minor: int = 99_999_999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """One provider account's way in; made for one call, never stored on a module or logged."""
+
+    secret_key: str = field(repr=False)
+    publishable_key: str = ""
+    api_base: str = ""
+    webhook_secrets: Sequence[str] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreatePayment:
+    """Create the PSP's payment object, and confirm it at once when `confirm` is set.
+
+    `reference` is our payment id; the PSP stores it so that an event that overtakes our commit,
+    or an object whose creation timed out, can be tied back to the payment.
+    """
+
+    reference: str
+    amount_minor: int
+    currency: str
+    capture_method: str  # "automatic" | "manual"
+    confirm: bool = False
+    payment_method: str = ""
+    return_url: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmPayment:
+    provider_reference: str
+    amount_minor: int
+    currency: str
+    payment_method: str = ""
+    return_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapturePayment:
+    provider_reference: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelPayment:
+    provider_reference: str
+    reason: str  # requested_by_customer | abandoned | duplicate | fraudulent
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentSnapshot:
+    """The PSP's payment object at one moment, in our words. Amounts in minor units.
+
+    `fee_minor` and `fee_currency` are the PSP's own fee once it is known, else None.
+    `settled` is true once the PSP counts the money as available to us.
+    `attempt_number` counts the tries the PSP has seen, where it says so (0: it does not).
+    """
+
+    provider_reference: str
+    status: ObservedStatus
+    amount_minor: int
+    currency: str
+    our_reference: str = ""
+    charge_reference: str = ""
+    amount_capturable_minor: int = 0
+    amount_captured_minor: int = 0
+    fee_minor: int | None = None
+    fee_currency: str = ""
+    settled: bool = False
+    available_at: datetime | None = None
+    client_secret: str = field(default="", repr=False)
+    next_action: Mapping[str, Any] | None = None
+    payment_method: str = ""
+    payment_method_summary: Mapping[str, str] = field(default_factory=dict)  # brand, last4, kind
+    cancellation_reason: str = ""
+    error: ProviderError | None = None  # why the last try was declined
+    raw_status: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderError:
+    """A PSP's no, translated by the provider's error table (data, not branches).
+
+    code: our standard code, documented in docs/errors.md.
+    decline_code / advice_code: the PSP's finer words, where it gives them.
+    retryable: another try with the same or another payment method may succeed.
+    payer_message: words that may be shown to the payer.
+    """
+
+    code: str
+    message: str
+    decline_code: str = ""
+    advice_code: str = ""  # "try_again_later" | "do_not_try_again" | "confirm_card_data" | ""
+    retryable: bool = True
+    payer_message: str = ""
+    provider_code: str = ""
+    param: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """What went over the wire, for the audit trail: allow-listed fields only, no secrets."""
+
+    operation: str
+    method: str
+    url: str
+    request: Mapping[str, Any]
+    http_status: int | None
+    response: Mapping[str, Any]
+    provider_request_id: str = ""
+    duration_ms: int = 0
+    failure: str = ""  # the exception's class and words when there was no answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How one call ended. `snapshot` is present for OK, PENDING and ACTION, and for DECLINED
+    where the PSP's object still stands; `error` is present for DECLINED, and says what went
+    wrong for NOT_SENT and UNKNOWN. `idempotency_conflict` marks an UNKNOWN that the PSP answered
+    with "this key is in use": ask again soon. `not_found` marks a fetch whose object the PSP
+    surely does not have."""
+
+    outcome: Outcome
+    exchange: Exchange
+    snapshot: PaymentSnapshot | None = None
+    error: ProviderError | None = None
+    idempotency_conflict: bool = False
+    not_found: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """One verified webhook, read just far enough to route it (`Provider.read_webhook`).
+
+    subject: the PSP's payment reference, the unit of ordering. Empty: not about a payment.
+    """
+
+    event_id: str
+    event_type: str
+    subject: str
+    our_reference: str = ""
+    livemode: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What one webhook says about one payment.
+
+    snapshot: the payment object inside the event, or None when the event only hints (fees,
+    settlement on objects that do not carry the payment's state): then `fetch_needed` is true.
+    occurred_at: the PSP's own time, whole seconds at some PSPs, so never used for ordering.
+    """
+
+    event_id: str
+    event_type: str
+    provider_reference: str
+    our_reference: str
+    occurred_at: datetime
+    snapshot: PaymentSnapshot | None
+    fetch_needed: bool = False
+    relevant: bool = True
+
+
+class InvalidSignature(Exception):
+    """The request is not from the PSP, or too old or too far in the future. Says which."""
+
+
+class UnreadableEvent(Exception):
+    """Correctly signed, but not an event as the PSP documents them. Says what is wrong."""
+
+
+class Provider(Protocol):
+    """One PSP. Implementations are stateless; connection pools may live on the module."""
+
+    code: str
+    capabilities: Capabilities
+
+    def create_payment(
+        self,
+        request: CreatePayment,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result: ...
+
+    def confirm_payment(
+        self,
+        request: ConfirmPayment,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result: ...
+
+    def capture_payment(
+        self,
+        request: CapturePayment,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result: ...
+
+    def cancel_payment(
+        self,
+        request: CancelPayment,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result: ...
+
+    def fetch_payment(
+        self,
+        *,
+        credentials: Credentials,
+        timeout_seconds: float,
+        provider_reference: str = "",
+        our_reference: str = "",
+    ) -> Result:
+        """Ask for the object as it stands, with fee and settlement; by the PSP's reference when
+        known, else by ours (a PSP's search may lag: `not_found` by ours is not proof)."""
+        ...
+
+    def verify_webhook(
+        self, raw: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], now: datetime
+    ) -> None:
+        """Check the signature over the raw bytes against every current secret, and the
+        timestamp's age both ways. Headers have lower-case names.
+
+        Raises InvalidSignature.
+        """
+        ...
+
+    def read_webhook(self, raw: bytes) -> Notification:
+        """Route a verified webhook. Raises UnreadableEvent (also for duplicate JSON keys)."""
+        ...
+
+    def observe_webhook(self, raw: bytes) -> Observation:
+        """Read a verified webhook completely. Raises UnreadableEvent."""
+        ...
