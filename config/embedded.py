@@ -319,8 +319,7 @@ def _wait_for_keeper(
             raise ServerFailed((data_dir / _ERROR_FILE).read_text())
         elif keeper and keeper.returncode:
             raise ServerFailed(
-                "The process that keeps the embedded servers failed:
-"
+                "The process that keeps the embedded servers failed:\n"
                 + last_lines(data_dir / "log" / "servers.log")
             )
         elif ended:
