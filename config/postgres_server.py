@@ -162,7 +162,7 @@ class PostgresServer:
         )
 
     def _create_data(self) -> None:
-        """initdb into a folder beside, renamed when complete: never half a data folder."""
+        """Run initdb in a folder beside, renamed when complete: never half a data folder."""
         unfinished = self.home / "postgres.unfinished"
         if unfinished.exists():
             shutil.rmtree(unfinished)

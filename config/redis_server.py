@@ -31,7 +31,7 @@ from config.server_process import (
     write_private_file,
 )
 
-_PASSWORD_NAME = "redis"
+_LOGIN = "redis"
 _CLEAN_STOP = signal.SIGTERM
 # One database per test process: several test runs share one server.
 _DATABASES = 64
@@ -50,7 +50,7 @@ class RedisServer:
 
     def start(self, *, timeout_seconds: float = 30) -> None:
         """Start the server and wait until it answers; raises ServerFailed."""
-        self._password = stored_passwords(self.home, [_PASSWORD_NAME])[_PASSWORD_NAME]
+        self._password = stored_passwords(self.home, [_LOGIN])[_LOGIN]
         make_private_folder(self.data, owned_by_server=True)
         end_orphans("redis-server", self.data, _CLEAN_STOP)
         deadline = time.monotonic() + timeout_seconds

@@ -1,4 +1,4 @@
-"""`manage.py setup_database`: role, rights and migrations; repeatable (config/database_setup.py)."""
+"""`manage.py setup_database`: role, rights, migrations; repeatable (config/database_setup.py)."""
 
 from __future__ import annotations
 
