@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+from django.conf import settings
+
 
 class ErrorType(enum.StrEnum):
     """The family of an error: what kind of thing the caller has to do about it."""
@@ -139,7 +141,7 @@ class FlorinError(Exception):
             "param": self.param or None,
             "decline_code": None,
             "advice_code": None,
-            "doc_url": f"https://florin.example/docs/errors#{self.code.name}",
+            "doc_url": f"{settings.FLORIN_BASE_URL}/docs/errors#{self.code.name}",
         }
         error.update(self.extra)
         return {"error": error}

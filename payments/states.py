@@ -59,7 +59,9 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.PROCESSING, "psp_declined_final", _S.FAILED, "refused for good"),
     Edge(_S.PROCESSING, "psp_canceled", _S.CANCELED, "the PSP canceled its object"),
     Edge(_S.PROCESSING, "integrity_mismatch", _S.IN_REVIEW, "amount or currency differ"),
-    Edge(_S.PROCESSING, "outcome_unknown_exhausted", _S.IN_REVIEW, "the PSP cannot say; ask people"),
+    Edge(
+        _S.PROCESSING, "outcome_unknown_exhausted", _S.IN_REVIEW, "the PSP cannot say; ask people"
+    ),
     Edge(_S.REQUIRES_ACTION, "psp_processing", _S.PROCESSING, "the payer acted, the PSP works"),
     Edge(_S.REQUIRES_ACTION, "psp_authorized", _S.AUTHORIZED, "funds are held"),
     Edge(_S.REQUIRES_ACTION, "psp_captured", _S.CAPTURED, "sale confirmed in full"),

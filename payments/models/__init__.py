@@ -1,0 +1,16 @@
+"""The tables of the payments app, one file per aggregate."""
+
+from payments.models.idempotency import IdempotencyKey
+from payments.models.merchant import ApiKey, Merchant, ProviderAccount
+from payments.models.payment import Attempt, Payment, ProviderOperation, Transition
+
+__all__ = [
+    "ApiKey",
+    "Attempt",
+    "IdempotencyKey",
+    "Merchant",
+    "Payment",
+    "ProviderAccount",
+    "ProviderOperation",
+    "Transition",
+]

@@ -1,0 +1,84 @@
+"""Carry out one claimed client request and answer it, whoever brings it: the API or the completer.
+
+Mental model: a claim names its operation; `ACTIONS` names the verb. A refusal that repeats would
+meet again (a decline, a wrong state) is remembered with the key and in the audit trail, in a new
+transaction after the rollback. A refusal for the moment forgets the key. Anything unexpected
+leaves the key as it is: the same key resumes, and the completer does so by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from django.db import transaction
+
+from audit import log
+from payments import idempotency
+from payments.actions.cancel_payment import cancel_payment
+from payments.actions.capture_payment import capture_payment
+from payments.actions.change import Clock
+from payments.actions.confirm_payment import confirm_payment
+from payments.actions.create_payment import create_payment
+from payments.errors import FlorinError
+from payments.idempotency import Answer, Claim
+from payments.models import IdempotencyKey
+
+logger = structlog.get_logger(__name__)
+
+ACTIONS: dict[str, Callable[..., Answer]] = {
+    "payments.create": create_payment,
+    "payments.confirm": confirm_payment,
+    "payments.capture": capture_payment,
+    "payments.cancel": cancel_payment,
+}
+
+
+def answer_request(*, claim: Claim, clock: Clock) -> Answer:
+    """Do what `claim` asks and return its answer. Raises FlorinError for a refusal, after
+    remembering it where a repeat must meet the same one."""
+    try:
+        return ACTIONS[claim.operation](claim=claim, clock=clock)
+    except FlorinError as refusal:
+        if refusal.retry_after_seconds is not None:
+            claim.abandon()
+        elif refusal.status < 500:
+            _remember_refusal(claim, refusal, now=clock())
+        raise
+
+
+def _remember_refusal(claim: Claim, refusal: FlorinError, *, now: datetime) -> None:
+    payment_id = claim.payment_id or str(claim.parameters.get("payment", ""))
+    with transaction.atomic(durable=True):
+        claim.finish(Answer(status=refusal.status, body=refusal.body()), now=now)
+        log.append(
+            event_type="request.refused",
+            stream_type="payment" if payment_id else "merchant",
+            stream_id=payment_id or claim.merchant.pk,
+            body={
+                "operation": claim.operation,
+                "code": refusal.code.name,
+                "message": refusal.message,
+                "request": claim.request_id,
+            },
+            occurred_at=now,
+        )
+
+
+def complete_requests(*, clock: Clock, limit: int = 20) -> int:
+    """Finish requests whose process died before it wrote anything; returns how many it took on."""
+    claims = idempotency.claim_unfinished(now=clock(), limit=limit)
+    for claim in claims:
+        row = IdempotencyKey.objects.get(pk=claim.row_id)
+        actor = log.Actor(type="api_key", id=row.actor_id, display=claim.merchant.name)
+        with log.acting_as(actor, request_id=claim.request_id, reason="completer"):
+            try:
+                answer_request(claim=claim, clock=clock)
+            except FlorinError as refusal:
+                logger.info("request_refused", code=refusal.code.name, request=claim.request_id)
+            except Exception as error:
+                logger.exception("request_completion_failed", request=claim.request_id)
+                row.completion_error = f"{type(error).__name__}: {error}"[:500]
+                row.save(update_fields=["completion_error"])
+    return len(claims)

@@ -1,0 +1,159 @@
+"""One call to the PSP, outside any transaction.
+
+Mental model: an operation is committed with its PSP key (`new_operation`, saved by the action),
+then the call is made here under a deadline, then `record_outcome` commits what it makes true.
+Whoever drives an operation holds its lease, so two drivers never both record.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from payments.actions.change import Cause, Change, Clock
+from payments.actions.provider_accounts import credentials_for
+from payments.actions.record_outcome import record_outcome
+from payments.idempotency import Answer
+from payments.models import Attempt, Payment, ProviderOperation
+from payments.models.payment import new_operation_id
+from payments.providers import provider_for
+from payments.providers.base import (
+    CancelPayment,
+    CapturePayment,
+    ConfirmPayment,
+    CreatePayment,
+    Result,
+)
+
+Kind = ProviderOperation.Kind
+
+# A driver holds an operation for its deadline and this much more, for the two commits around it.
+LEASE_MARGIN_SECONDS = 15
+
+
+def lease_until(now: datetime) -> datetime:
+    """Until when a driver that starts now may be trusted to be at work."""
+    return now + timedelta(seconds=settings.FLORIN_PROVIDER_TIMEOUT_SECONDS + LEASE_MARGIN_SECONDS)
+
+
+def new_operation(
+    *,
+    payment: Payment,
+    attempt: Attempt,
+    kind: str,
+    request: dict[str, Any],
+    now: datetime,
+) -> ProviderOperation:
+    """An operation leased to its maker, with a PSP key of its own, not yet saved."""
+    operation_id = new_operation_id()
+    capabilities = provider_for(attempt.provider_account.provider).capabilities
+    until = lease_until(now)
+    return ProviderOperation(
+        id=operation_id,
+        payment=payment,
+        attempt=attempt,
+        kind=kind,
+        request=request,
+        provider_idempotency_key=f"{payment.pk}:{kind}:{operation_id}",
+        key_expires_at=now + timedelta(seconds=capabilities.idempotency_key_lifetime_seconds),
+        try_count=1,
+        lease_token=operation_id,
+        lease_until=until,
+        next_try_at=until,
+        created_at=now,
+    )
+
+
+def audit_request(change: Change, operation: ProviderOperation) -> None:
+    """The intent, committed before the call: an intent without an answer is itself news."""
+    change.audit(
+        "provider.request",
+        {
+            "operation": operation.pk,
+            "kind": operation.kind,
+            "attempt": operation.attempt_id,
+            "provider_account": operation.attempt.provider_account_id,
+            "provider_idempotency_key": operation.provider_idempotency_key,
+            "try": operation.try_count,
+        },
+        references=[
+            ("operation", operation.pk),
+            ("provider_payment", operation.attempt.provider_reference),
+        ],
+    )
+
+
+def drive(operation: ProviderOperation, *, cause: Cause, clock: Clock) -> Answer:
+    """Make the operation's call and record how it ended. The caller holds the operation's lease
+    and has committed; `operation` comes with its payment, attempt and provider account."""
+    _refuse_open_transaction()
+    result = _call(operation)
+    return record_outcome(operation, result, cause=cause, now=clock())
+
+
+def fetch(attempt: Attempt) -> Result:
+    """Ask the PSP for an attempt's payment object as it stands."""
+    _refuse_open_transaction()
+    account = attempt.provider_account
+    known = attempt.provider_reference
+    return provider_for(account.provider).fetch_payment(
+        credentials=credentials_for(account),
+        timeout_seconds=settings.FLORIN_PROVIDER_TIMEOUT_SECONDS,
+        provider_reference=known,
+        our_reference="" if known else attempt.payment_id,
+    )
+
+
+def _refuse_open_transaction() -> None:
+    in_transaction = transaction.get_connection().in_atomic_block
+    assert not in_transaction, "Bug! a provider call inside a database transaction"
+
+
+def _call(operation: ProviderOperation) -> Result:
+    attempt = operation.attempt
+    account = attempt.provider_account
+    payment = operation.payment
+    provider = provider_for(account.provider)
+    asked = operation.request
+    common: dict[str, Any] = {
+        "credentials": credentials_for(account),
+        "idempotency_key": operation.provider_idempotency_key,
+        "timeout_seconds": settings.FLORIN_PROVIDER_TIMEOUT_SECONDS,
+    }
+    if operation.kind == Kind.CREATE:
+        create = CreatePayment(
+            reference=payment.pk,
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            capture_method=payment.capture_method,
+            confirm=asked["confirm"],
+            payment_method=asked["payment_method"],
+            return_url=asked["return_url"],
+            description=payment.description,
+        )
+        return provider.create_payment(create, **common)
+    if operation.kind == Kind.CONFIRM:
+        confirm = ConfirmPayment(
+            provider_reference=attempt.provider_reference,
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            payment_method=asked["payment_method"],
+            return_url=asked["return_url"],
+        )
+        return provider.confirm_payment(confirm, **common)
+    if operation.kind == Kind.CAPTURE:
+        capture = CapturePayment(
+            provider_reference=attempt.provider_reference,
+            amount_minor=asked["amount_minor"],
+            currency=payment.currency,
+        )
+        return provider.capture_payment(capture, **common)
+    if operation.kind == Kind.CANCEL:
+        cancel = CancelPayment(
+            provider_reference=attempt.provider_reference, reason=asked["reason"]
+        )
+        return provider.cancel_payment(cancel, **common)
+    raise AssertionError(f"Bug! unknown kind of operation {operation.kind!r}")

@@ -1,0 +1,232 @@
+"""One change of one locked payment: everything that must become true together.
+
+Mental model: an action locks the payment, opens a `Change`, tells it what happened (`advance`,
+`audit`, `book`), and writes it once. The write goes in one order everywhere: the payment row by
+compare-and-swap on its version, its transitions, the audit events, the domain events, and the
+ledger last, because hot ledger rows are then held shortest. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django_fsm import TransitionNotAllowed
+
+from audit import log
+from payments.models import Attempt, Payment, Transition
+from payments.representation import payment_object
+from payments.states import AWAITING_PROVIDER, State
+from webhooks import outbox
+
+Clock = Callable[[], datetime]
+
+# The domain event that announces each state a payment arrives in (docs/events.md).
+ANNOUNCEMENTS: dict[State, str] = {
+    State.CREATED: "payment.attempt_failed",
+    State.PROCESSING: "payment.provider_submitted",
+    State.REQUIRES_ACTION: "payment.requires_action",
+    State.AUTHORIZED: "payment.authorized",
+    State.CAPTURE_PENDING: "payment.capture_requested",
+    State.CAPTURED: "payment.confirmed",
+    State.SETTLED: "payment.settled",
+    State.IN_REVIEW: "payment.in_review",
+    State.CANCELED: "payment.canceled",
+    State.FAILED: "payment.failed",
+}
+
+# How soon the poller first asks about a payment that waits in this state; each fruitless ask
+# doubles the wait up to POLL_INTERVAL_MAX. Webhooks normally come within seconds.
+POLL_FIRST_SECONDS: dict[State, int] = {
+    State.CREATED: 300,
+    State.PROCESSING: 15,
+    State.REQUIRES_ACTION: 60,
+    State.CAPTURE_PENDING: 15,
+    State.CAPTURED: 60,
+}
+POLL_INTERVAL_MAX = timedelta(hours=6)
+# A payment nobody ever confirms is asked about this often and then left to its webhook.
+POLLS_OF_CREATED_MAX = 10
+
+# Columns a change may write: what a payment is (whose, how much, in what) never changes.
+_MUTABLE = (
+    "state version amount_authorized_minor amount_capturable_minor amount_captured_minor "
+    "amount_settled_minor platform_fee_minor provider_fee_minor payment_method next_action "
+    "outcome last_error cancellation_reason review_reason authorized_at captured_at settled_at "
+    "canceled_at failed_at poll_due_at poll_count"
+).split()
+
+
+class IllegalTransition(Exception):
+    """A change asked for an edge that is not in payments.states.EDGES."""
+
+
+class StaleVersion(Exception):
+    """The payment's row changed although it was locked: nobody may write past the lock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Why something happens: an API request, a provider event, a poll, staff. `id` finds it."""
+
+    type: str
+    id: str = ""
+
+
+class Change:
+    """Collects what one transaction does to one locked payment, and writes it once."""
+
+    def __init__(self, payment: Payment, *, cause: Cause, now: datetime) -> None:
+        self.payment = payment
+        self.cause = cause
+        self.now = now
+        self._before = payment.version
+        self._is_new = payment._state.adding
+        self._transitions: list[Transition] = []
+        self._audit: list[log.Record] = []
+        self._events: list[tuple[str, dict[str, Any]]] = []
+        self._books: list[Callable[..., Any]] = []
+
+    def begin(self, attempt: Attempt) -> None:
+        """Record a new payment's first moment; its row is inserted by `write`."""
+        self._record_transition("create", from_state="")
+        self._announce("payment.initiated", attempt)
+        self._schedule_poll()
+
+    def advance(self, event: str, attempt: Attempt | None) -> None:
+        """Take the edge `event` and remember it. Raises IllegalTransition."""
+        before = self.payment.state
+        try:
+            getattr(self.payment, event)()
+        except TransitionNotAllowed as error:
+            raise IllegalTransition(f"{self.payment.pk}: {before} has no edge {event}") from error
+        self.payment.version += 1
+        self._record_transition(event, from_state=before)
+        self._stamp()
+        self._schedule_poll()
+        self._announce(ANNOUNCEMENTS[State(self.payment.state)], attempt)
+
+    def audit(
+        self,
+        event_type: str,
+        body: Mapping[str, Any],
+        *,
+        references: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Add an audit event about this payment."""
+        self._audit.append(
+            log.Record(
+                event_type=event_type,
+                stream_type="payment",
+                stream_id=self.payment.pk,
+                body=body,
+                references=tuple((kind, value) for kind, value in references if value),
+                occurred_at=self.now,
+            )
+        )
+
+    def book(self, posting: Callable[..., Any]) -> None:
+        """Post to the ledger at the end: `posting(payment, now=...)` from payments.bookkeeping."""
+        self._books.append(posting)
+
+    def write(self) -> None:
+        """Write everything, in the caller's transaction."""
+        assert transaction.get_connection().in_atomic_block, "Bug! a change needs a transaction"
+        if self._is_new:
+            self.payment.save(force_insert=True)
+        else:
+            self._compare_and_swap()
+        if self._transitions:
+            Transition.objects.bulk_create(self._transitions)
+        if self._audit:
+            log.append_many(self._audit)
+        for event_type, payload in self._events:
+            outbox.emit(
+                type=event_type,
+                aggregate_type="payment",
+                aggregate_id=self.payment.pk,
+                owner=self.payment.merchant_id,
+                livemode=self.payment.livemode,
+                payload=payload,
+                occurred_at=self.now,
+                now=self.now,
+                causation_id=self.cause.id,
+            )
+        for posting in self._books:
+            posting(self.payment, now=self.now)
+
+    def postpone_poll(self) -> None:
+        """The poller asked and learnt nothing new: ask later, twice as late as before."""
+        self.payment.poll_count += 1
+        self._schedule_poll(keep_count=True)
+
+    def _compare_and_swap(self) -> None:
+        fields = {name: getattr(self.payment, name) for name in _MUTABLE}
+        row = Payment.objects.filter(pk=self.payment.pk, version=self._before)
+        if row.update(**fields) != 1:
+            raise StaleVersion(f"Bug! {self.payment.pk} is not at version {self._before} any more")
+
+    def _record_transition(self, event: str, *, from_state: str) -> None:
+        actor = log.current_actor()
+        if actor is None:
+            raise log.MissingActor(f"{self.payment.pk}: {event} without an actor")
+        to_state = self.payment.state
+        self._transitions.append(
+            Transition(
+                payment=self.payment,
+                version=self.payment.version,
+                event=event,
+                from_state=from_state,
+                to_state=to_state,
+                cause_type=self.cause.type,
+                cause_id=self.cause.id,
+                actor_type=actor.type,
+                actor_id=actor.id,
+                occurred_at=self.now,
+            )
+        )
+        self.audit(
+            f"payment.{event}",
+            {
+                "from_state": from_state,
+                "to_state": to_state,
+                "version": self.payment.version,
+                "amount_minor": self.payment.amount_minor,
+                "currency": self.payment.currency,
+                "cause": {"type": self.cause.type, "id": self.cause.id},
+            },
+            references=[("merchant_reference", self.payment.merchant_reference)],
+        )
+
+    def _announce(self, event_type: str, attempt: Attempt | None) -> None:
+        self._events.append((event_type, payment_object(self.payment, attempt)))
+
+    def _stamp(self) -> None:
+        """Remember when a payment first arrived in the states people ask about."""
+        state = State(self.payment.state)
+        if state == State.AUTHORIZED and self.payment.authorized_at is None:
+            self.payment.authorized_at = self.now
+        elif state == State.CAPTURED and self.payment.captured_at is None:
+            self.payment.captured_at = self.now
+        elif state == State.SETTLED and self.payment.settled_at is None:
+            self.payment.settled_at = self.now
+        elif state == State.CANCELED:
+            self.payment.canceled_at = self.now
+        elif state == State.FAILED:
+            self.payment.failed_at = self.now
+
+    def _schedule_poll(self, *, keep_count: bool = False) -> None:
+        if not keep_count:
+            self.payment.poll_count = 0
+        state = State(self.payment.state)
+        forgotten = state == State.CREATED and self.payment.poll_count >= POLLS_OF_CREATED_MAX
+        if state not in AWAITING_PROVIDER or forgotten:
+            self.payment.poll_due_at = None
+            return
+        doubled = timedelta(
+            seconds=POLL_FIRST_SECONDS[state] * 2 ** min(self.payment.poll_count, 20)
+        )
+        self.payment.poll_due_at = self.now + min(doubled, POLL_INTERVAL_MAX)

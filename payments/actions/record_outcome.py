@@ -1,0 +1,283 @@
+"""What the outcome of a provider call makes true, in one transaction.
+
+Mental model: the outcome in the audit trail, the payment's new state with its events and books,
+the operation closed, and the client's answer stored with its key, all or nothing. UNKNOWN and
+NOT_SENT close nothing: the operation stays open, the client gets 202, and `resume_payment` goes on
+with the same PSP key. Only the holder of the operation's lease records.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from payments import idempotency
+from payments.access import current_attempt, locked_payment
+from payments.actions.change import Cause, Change
+from payments.actions.observe import (
+    ContradictoryNews,
+    Effect,
+    decline,
+    error_object,
+    observe,
+    refuse_open_attempt,
+)
+from payments.errors import ErrorCode, FlorinError
+from payments.idempotency import Answer
+from payments.models import Attempt, Payment, ProviderOperation
+from payments.providers.base import ObservedStatus, Outcome, ProviderError, Result
+from payments.representation import payment_object
+from payments.states import State, can_take
+
+Kind = ProviderOperation.Kind
+
+# First retry of an operation whose outcome is not known, doubled up to the maximum.
+RETRY_FIRST_SECONDS = 2
+RETRY_INTERVAL_MAX = timedelta(hours=1)
+
+# Outcomes of an operation that are ours, not the PSP's.
+EXHAUSTED = "exhausted"  # nobody could say what happened; a person looks
+CONTRADICTED = "contradicted"  # the PSP said something our books cannot take in
+
+# Decides, with the payment locked, how an operation ends; "" leaves it open.
+Settle = Callable[[Change, Attempt], str]
+
+_WAITING = frozenset({State.PROCESSING, State.CAPTURE_PENDING})
+_REFUSED = frozenset({ObservedStatus.DECLINED, ObservedStatus.FAILED})
+_NOT_EXECUTED = ProviderError(
+    code="provider_not_executed",
+    message="The provider has no trace of this request; nothing was done.",
+)
+
+
+def record_outcome(
+    operation: ProviderOperation, result: Result, *, cause: Cause, now: datetime
+) -> Answer:
+    """Commit how an operation's own call ended and say what the client is told."""
+
+    def settle(change: Change, attempt: Attempt) -> str:
+        if result.outcome == Outcome.DECLINED:
+            assert result.error is not None, "Bug! a decline says why"
+            _take_in_decline(change, operation, attempt, result.error, result)
+            return result.outcome.value
+        if result.outcome in (Outcome.NOT_SENT, Outcome.UNKNOWN):
+            return ""
+        assert result.snapshot is not None, f"Bug! {result.outcome} came without a snapshot"
+        effect = observe(change, attempt, result.snapshot)
+        return "" if effect == Effect.UNRECOGNISED else result.outcome.value
+
+    return _record(operation, result, settle, cause=cause, now=now)
+
+
+def conclude(
+    operation: ProviderOperation,
+    result: Result,
+    *,
+    cause: Cause,
+    now: datetime,
+    expired: bool,
+    exhausted: bool,
+) -> Answer:
+    """Commit what a look-up says about an operation whose call has no known outcome.
+
+    expired: the PSP has forgotten the operation's key, so nothing can still be under way.
+    exhausted: asking has gone on long enough; a person decides.
+    """
+
+    def settle(change: Change, attempt: Attempt) -> str:
+        snapshot = result.snapshot
+        if snapshot is not None:
+            observe(change, attempt, snapshot)
+            if _shows_execution(operation, snapshot.status):
+                refused = snapshot.status in _REFUSED
+                return Outcome.DECLINED.value if refused else Outcome.OK.value
+            if expired:
+                _take_in_decline(change, operation, attempt, _NOT_EXECUTED, result)
+                operation.error = error_object(_NOT_EXECUTED)
+                return Outcome.DECLINED.value
+        if not exhausted:
+            return ""
+        if can_take(change.payment.state, "outcome_unknown_exhausted"):
+            change.payment.review_reason = f"The outcome of {operation.kind} was never learnt."
+            change.advance("outcome_unknown_exhausted", attempt)
+        return EXHAUSTED
+
+    return _record(operation, result, settle, cause=cause, now=now)
+
+
+def _record(
+    operation: ProviderOperation, result: Result, settle: Settle, *, cause: Cause, now: datetime
+) -> Answer:
+    try:
+        with transaction.atomic(durable=True):
+            return _record_locked(operation, result, settle, cause=cause, now=now)
+    except ContradictoryNews as contradiction:
+        return note_contradiction(
+            operation.payment_id, str(contradiction), cause=cause, now=now, operation=operation
+        )
+
+
+def _record_locked(
+    operation: ProviderOperation, result: Result, settle: Settle, *, cause: Cause, now: datetime
+) -> Answer:
+    payment = locked_payment(operation.payment_id)
+    if not _still_ours(operation):
+        return unfinished_answer(payment, current_attempt(payment))
+    attempt = Attempt.objects.select_related("provider_account").get(pk=operation.attempt_id)
+    change = Change(payment, cause=cause, now=now)
+    _audit_response(change, operation, result)
+    operation.error = error_object(result.error) if result.error else None
+    operation.lease_until = None
+    outcome = settle(change, attempt)
+    if outcome:
+        operation.outcome = outcome
+        operation.finished_at = now
+        if payment.outcome in (Outcome.UNKNOWN.value, Outcome.NOT_SENT.value):
+            payment.outcome = "pending" if payment.state in _WAITING else ""
+    else:
+        operation.outcome = result.outcome.value
+        operation.next_try_at = now + retry_delay(operation.try_count, result=result)
+        payment.outcome = (
+            Outcome.NOT_SENT.value
+            if result.outcome == Outcome.NOT_SENT and operation.try_count == 1
+            else Outcome.UNKNOWN.value
+        )
+    change.write()
+    operation.save(update_fields=["outcome", "error", "finished_at", "lease_until", "next_try_at"])
+    latest = current_attempt(payment)
+    if operation.finished_at is None:
+        return unfinished_answer(payment, latest)
+    answer = final_answer(operation, payment, latest)
+    idempotency.finish_for_operation(operation, answer, now=now)
+    return answer
+
+
+def note_contradiction(
+    payment_id: str,
+    words: str,
+    *,
+    cause: Cause,
+    now: datetime,
+    operation: ProviderOperation | None = None,
+) -> Answer:
+    """Remember, after the rollback, that the PSP contradicts our books, and stop asking: the
+    payment waits for a person, its money untouched."""
+    with transaction.atomic(durable=True):
+        payment = locked_payment(payment_id)
+        attempt = current_attempt(payment)
+        change = Change(payment, cause=cause, now=now)
+        change.audit("provider.contradiction", {"words": words})
+        payment.review_reason = words[:200]
+        if can_take(payment.state, "integrity_mismatch"):
+            change.advance("integrity_mismatch", attempt)
+        payment.poll_due_at = None
+        change.write()
+        if operation is not None and _still_ours(operation):
+            operation.outcome = CONTRADICTED
+            operation.finished_at = now
+            operation.lease_until = None
+            operation.save()
+            answer = final_answer(operation, payment, attempt)
+            idempotency.finish_for_operation(operation, answer, now=now)
+            return answer
+        return unfinished_answer(payment, attempt)
+
+
+def _still_ours(operation: ProviderOperation) -> bool:
+    """True while this driver holds the operation's lease; the payment's lock orders the asking."""
+    return ProviderOperation.objects.filter(
+        pk=operation.pk, lease_token=operation.lease_token, finished_at__isnull=True
+    ).exists()
+
+
+def _shows_execution(operation: ProviderOperation, status: ObservedStatus) -> bool:
+    """Whether the object's status proves that the operation took place."""
+    if operation.kind == Kind.CAPTURE:
+        return status == ObservedStatus.CAPTURED
+    if operation.kind == Kind.CANCEL:
+        return status == ObservedStatus.CANCELED
+    if operation.kind == Kind.CREATE and not operation.request["confirm"]:
+        return status != ObservedStatus.UNRECOGNISED
+    return status not in (ObservedStatus.OPEN, ObservedStatus.UNRECOGNISED)
+
+
+def _take_in_decline(
+    change: Change,
+    operation: ProviderOperation,
+    attempt: Attempt,
+    error: ProviderError,
+    result: Result,
+) -> None:
+    """The PSP said no to this operation: what that leaves of the payment and its attempt."""
+    payment = change.payment
+    snapshot = result.snapshot
+    if operation.kind == Kind.CANCEL:
+        payment.cancellation_reason = ""
+        return
+    if operation.kind == Kind.CAPTURE:
+        if payment.state == State.CAPTURE_PENDING:
+            payment.outcome = ""
+            payment.last_error = error_object(error)
+            change.advance("capture_failed_retryable", attempt)
+        return
+    if snapshot is not None and snapshot.status in _REFUSED:
+        observe(change, attempt, snapshot)
+    elif payment.state in (State.PROCESSING, State.REQUIRES_ACTION):
+        decline(change, attempt, error)
+    elif payment.state == State.CREATED:
+        refuse_open_attempt(change, attempt, error)
+
+
+def retry_delay(try_count: int, *, result: Result | None = None) -> timedelta:
+    """How long to wait before asking again: doubled each time, spread by half, at most an hour."""
+    if result is not None and result.idempotency_conflict:
+        return timedelta(seconds=1)
+    doubled = timedelta(seconds=RETRY_FIRST_SECONDS * 2 ** min(try_count, 16))
+    return min(doubled, RETRY_INTERVAL_MAX) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _audit_response(change: Change, operation: ProviderOperation, result: Result) -> None:
+    snapshot = result.snapshot
+    change.audit(
+        "provider.response",
+        {
+            "operation": operation.pk,
+            "kind": operation.kind,
+            "outcome": result.outcome.value,
+            "exchange": asdict(result.exchange),
+            "error": error_object(result.error) if result.error else None,
+        },
+        references=[
+            ("operation", operation.pk),
+            ("provider_payment", snapshot.provider_reference if snapshot else ""),
+            ("provider_charge", snapshot.charge_reference if snapshot else ""),
+            ("provider_request", result.exchange.provider_request_id),
+        ],
+    )
+
+
+def unfinished_answer(payment: Payment, attempt: Attempt | None) -> Answer:
+    """202: we do not know yet. Not stored; the same key resumes, a webhook may be faster."""
+    return Answer(status=202, body=payment_object(payment, attempt), payment_id=payment.pk)
+
+
+def final_answer(operation: ProviderOperation, payment: Payment, attempt: Attempt | None) -> Answer:
+    """What the client who asked for this operation is told, now and on every repeat."""
+    shown = payment_object(payment, attempt)
+    if operation.outcome != Outcome.DECLINED.value:
+        status = 201 if operation.kind == Kind.CREATE else 200
+        return Answer(status=status, body=shown, payment_id=payment.pk)
+    error = operation.error or {}
+    rejected = str(error.get("code", "")).startswith("provider_")
+    refusal = FlorinError(
+        ErrorCode.provider_rejected if rejected else ErrorCode.payment_declined,
+        str(error.get("message", "")),
+        decline_code=error.get("decline_code") or error.get("code"),
+        advice_code=error.get("advice_code") or None,
+        payment=shown,
+    )
+    return Answer(status=refusal.status, body=refusal.body(), payment_id=payment.pk)

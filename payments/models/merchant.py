@@ -1,0 +1,173 @@
+"""Who is paid, with which keys, through which provider account.
+
+Mental model: a `Merchant` is a tenant; every row of money names one. Its `ApiKey`s say who asks
+and in which mode (test and live never cross). A `ProviderAccount` is a set of credentials at one
+PSP in one mode, the platform's own (`merchant` empty) or one merchant's. These three are
+configuration: they change through forms, and django-simple-history keeps what they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from django.db import models
+from django.db.models import Q
+from simple_history.models import HistoricalRecords
+from typeid import TypeID
+
+from audit import encryption
+
+
+def new_merchant_id() -> str:
+    return str(TypeID(prefix="mer"))
+
+
+def new_api_key_id() -> str:
+    return str(TypeID(prefix="key"))
+
+
+def new_provider_account_id() -> str:
+    return str(TypeID(prefix="pacc"))
+
+
+def new_endpoint_token() -> str:
+    """The unguessable part of the address a PSP sends its webhooks to."""
+    return secrets.token_urlsafe(24)
+
+
+class Merchant(models.Model):
+    """A business that takes payments through Florin.
+
+    The platform's fee per captured payment is `fee_basis_points` of the amount plus
+    `fee_fixed_minor` in the payment's minor units, and never more than the amount.
+    """
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_merchant_id, editable=False)
+    name = models.CharField(max_length=200)
+    email = models.EmailField()
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
+    fee_basis_points = models.PositiveIntegerField(default=0)
+    fee_fixed_minor = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField()
+
+    history = HistoricalRecords()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(fee_basis_points__lte=10_000), name="merchant_fee_at_most_all"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["active", "suspended"]), name="merchant_status_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})"
+
+
+class ApiKey(models.Model):
+    """A way to ask as a merchant. The key itself is shown once; only its hash is stored.
+
+    A key is `<kind>_<mode>_<32 random bytes>`; with 256 bits of entropy one round of SHA-256
+    is enough, and the lookup is one index read.
+    """
+
+    class Kind(models.TextChoices):
+        SECRET = "secret"
+        PUBLISHABLE = "publishable"
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_api_key_id, editable=False)
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="api_keys")
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    livemode = models.BooleanField(default=False)
+    name = models.CharField(max_length=100, blank=True)
+    prefix = models.CharField(max_length=20)
+    hashed_key = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    history = HistoricalRecords(excluded_fields=["hashed_key"])
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["secret", "publishable"]), name="api_key_kind_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… ({self.id})"
+
+    @staticmethod
+    def digest(key: str) -> str:
+        """The stored form of a key."""
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    @classmethod
+    def generate(cls, *, kind: str, livemode: bool) -> str:
+        """A new key in clear, to be shown once."""
+        start = "sk" if kind == cls.Kind.SECRET else "pk"
+        return f"{start}_{'live' if livemode else 'test'}_{secrets.token_urlsafe(32)}"
+
+
+class ProviderAccount(models.Model):
+    """Credentials at one PSP in one mode, encrypted; `merchant` empty means the platform's own.
+
+    `endpoint_token` is the secret part of `/webhooks/{provider}/{token}`: it finds this row, the
+    signature then proves the sender. The encrypted column holds `secret_key` and the webhook
+    secrets as JSON; the row's id is part of what the cipher authenticates.
+    """
+
+    id = models.CharField(
+        primary_key=True, max_length=40, default=new_provider_account_id, editable=False
+    )
+    provider = models.CharField(max_length=32)
+    name = models.CharField(max_length=100)
+    merchant = models.ForeignKey(
+        Merchant,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="provider_accounts",
+    )
+    livemode = models.BooleanField(default=False)
+    active = models.BooleanField(default=True)
+    publishable_key = models.CharField(max_length=255, blank=True)
+    api_base = models.CharField(max_length=255, blank=True)
+    secrets_encrypted = models.BinaryField()
+    endpoint_token = models.CharField(max_length=64, unique=True, default=new_endpoint_token)
+    created_at = models.DateTimeField()
+
+    history = HistoricalRecords(excluded_fields=["secrets_encrypted", "endpoint_token"])
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["merchant", "livemode"],
+                condition=Q(active=True),
+                nulls_distinct=False,
+                name="provider_account_one_active_per_owner_and_mode",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.provider}, {'live' if self.livemode else 'test'})"
+
+    @property
+    def encryption_context(self) -> str:
+        """What binds the ciphertext to this row (additional authenticated data)."""
+        return f"payments.provideraccount.secrets:{self.id}"
+
+    def set_secrets(self, plaintext_json: str) -> None:
+        """Encrypt and keep the credentials; the caller saves."""
+        self.secrets_encrypted = encryption.encrypt(plaintext_json, context=self.encryption_context)
+
+    def reveal_secrets(self) -> bytes:
+        """The credentials' JSON in clear, for one provider call."""
+        return encryption.decrypt(bytes(self.secrets_encrypted), context=self.encryption_context)

@@ -1,0 +1,404 @@
+"""A payment, its tries, the calls made for it, and every move it made.
+
+Mental model: `Payment` is the aggregate and its row lock is the one lock of this app. Its `state`
+is moved only by the django-fsm methods below, which are made from `payments.states.EDGES`; each
+move leaves an immutable `Transition`, and PostgreSQL refuses a move without one. `Attempt` is one
+try with one payment method (the PSP's object and charge). `ProviderOperation` is one call to the
+PSP whose idempotency key was committed before the call; at most one is open per payment, so a
+cancel cannot race a capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db import models
+from django.db.models import F, Q
+from django_fsm import FSMField, FSMModelMixin, transition
+from typeid import TypeID
+
+from audit import encryption
+from payments.models.merchant import Merchant, ProviderAccount
+from payments.states import EVENTS, State, edges_of
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def new_payment_id() -> str:
+    return str(TypeID(prefix="pay"))
+
+
+def new_attempt_id() -> str:
+    return str(TypeID(prefix="att"))
+
+
+def new_operation_id() -> str:
+    return str(TypeID(prefix="op"))
+
+
+def _takes_its_edges(method: Method) -> Method:
+    """Let django-fsm guard `method` by every row of EDGES that carries its name."""
+    for edge in edges_of(method.__name__):
+        method = transition(field="state", source=edge.source.value, target=edge.target.value)(
+            method
+        )
+    return method
+
+
+class Payment(FSMModelMixin, models.Model):
+    """One sum of money on its way from a payer to a merchant. Amounts in minor units."""
+
+    class CaptureMethod(models.TextChoices):
+        AUTOMATIC = "automatic"
+        MANUAL = "manual"
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_payment_id, editable=False)
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="payments")
+    livemode = models.BooleanField()
+    provider_account = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT)
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    capture_method = models.CharField(max_length=16, choices=CaptureMethod.choices)
+    state = FSMField(
+        default=State.CREATED.value,
+        protected=True,
+        max_length=24,
+        choices=[(state.value, state.value) for state in State],
+    )
+    version = models.PositiveIntegerField(default=1)
+
+    amount_authorized_minor = models.BigIntegerField(default=0)
+    amount_capturable_minor = models.BigIntegerField(default=0)
+    amount_captured_minor = models.BigIntegerField(default=0)
+    amount_refund_pending_minor = models.BigIntegerField(default=0)
+    amount_refunded_minor = models.BigIntegerField(default=0)
+    amount_disputed_minor = models.BigIntegerField(default=0)
+    amount_reversed_minor = models.BigIntegerField(default=0)
+    amount_settled_minor = models.BigIntegerField(default=0)
+    platform_fee_minor = models.BigIntegerField(default=0)
+    provider_fee_minor = models.BigIntegerField(null=True, blank=True)
+
+    description = models.CharField(max_length=500, blank=True)
+    merchant_reference = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    return_url = models.CharField(max_length=2000, blank=True)
+    payment_method = models.JSONField(default=dict, blank=True)
+    next_action = models.JSONField(null=True, blank=True)
+    outcome = models.CharField(max_length=16, blank=True)
+    last_error = models.JSONField(null=True, blank=True)
+    cancellation_reason = models.CharField(max_length=40, blank=True)
+    review_reason = models.CharField(max_length=200, blank=True)
+
+    created_at = models.DateTimeField()
+    authorized_at = models.DateTimeField(null=True, blank=True)
+    captured_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    canceled_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    poll_due_at = models.DateTimeField(null=True, blank=True)
+    poll_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_minor__gt=0), name="payment_amount_above_0"),
+            models.CheckConstraint(
+                condition=Q(currency__regex=r"^[A-Z]{3}$"), name="payment_currency_is_iso_4217"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=[state.value for state in State]), name="payment_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(capture_method__in=["automatic", "manual"]),
+                name="payment_capture_method_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_authorized_minor__gte=0)
+                & Q(amount_capturable_minor__gte=0)
+                & Q(amount_captured_minor__gte=0)
+                & Q(amount_refund_pending_minor__gte=0)
+                & Q(amount_refunded_minor__gte=0)
+                & Q(amount_disputed_minor__gte=0)
+                & Q(amount_reversed_minor__gte=0)
+                & Q(amount_settled_minor__gte=0)
+                & Q(platform_fee_minor__gte=0),
+                name="payment_amounts_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_captured_minor__lte=F("amount_authorized_minor")),
+                name="payment_captured_at_most_authorized",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    amount_captured_minor__gte=F("amount_refunded_minor")
+                    + F("amount_refund_pending_minor")
+                    + F("amount_reversed_minor")
+                ),
+                name="payment_given_back_at_most_captured",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["captured", "settled"]) | Q(amount_captured_minor__gt=0),
+                name="payment_captured_has_money",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="settled") | Q(settled_at__isnull=False),
+                name="payment_settled_has_time",
+            ),
+            models.UniqueConstraint(
+                fields=["merchant", "livemode", "merchant_reference"],
+                condition=~Q(merchant_reference=""),
+                name="payment_merchant_reference_once",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["merchant", "livemode", "-id"], name="payment_of_merchant"),
+            models.Index(
+                fields=["poll_due_at"],
+                condition=Q(poll_due_at__isnull=False),
+                name="payment_poll_due",
+            ),
+            models.Index(fields=["created_at"], name="payment_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.amount_minor} {self.currency} {self.state}"
+
+    @_takes_its_edges
+    def confirm(self) -> None:
+        """The merchant asked to take the money; the call to the PSP is committed."""
+
+    @_takes_its_edges
+    def client_confirmed(self) -> None:
+        """The payer confirmed at the PSP; its own news follows in the same transaction."""
+
+    @_takes_its_edges
+    def cancel(self) -> None:
+        """Given up before any money was held."""
+
+    @_takes_its_edges
+    def psp_action_required(self) -> None:
+        """The payer must do something (3-D Secure, redirect)."""
+
+    @_takes_its_edges
+    def psp_processing(self) -> None:
+        """The payer did it; the PSP works on."""
+
+    @_takes_its_edges
+    def psp_authorized(self) -> None:
+        """The money is held."""
+
+    @_takes_its_edges
+    def psp_captured(self) -> None:
+        """The money is taken."""
+
+    @_takes_its_edges
+    def psp_declined_retryable(self) -> None:
+        """This try was refused; another may succeed."""
+
+    @_takes_its_edges
+    def psp_declined_final(self) -> None:
+        """Refused for good."""
+
+    @_takes_its_edges
+    def psp_canceled(self) -> None:
+        """The PSP canceled its object."""
+
+    @_takes_its_edges
+    def psp_settled(self) -> None:
+        """The PSP counts the money as available to us."""
+
+    @_takes_its_edges
+    def capture_requested(self) -> None:
+        """The merchant asked to take held money; the call is committed."""
+
+    @_takes_its_edges
+    def capture_failed_retryable(self) -> None:
+        """The capture was refused; the hold stands."""
+
+    @_takes_its_edges
+    def capture_failed_final(self) -> None:
+        """The capture was refused and the hold is gone."""
+
+    @_takes_its_edges
+    def void(self) -> None:
+        """The hold was released."""
+
+    @_takes_its_edges
+    def auth_expired(self) -> None:
+        """The hold ran out at the PSP."""
+
+    @_takes_its_edges
+    def integrity_mismatch(self) -> None:
+        """The PSP's amount or currency is not ours; a person must look."""
+
+    @_takes_its_edges
+    def outcome_unknown_exhausted(self) -> None:
+        """The PSP could not say in time what happened; a person must look."""
+
+    @_takes_its_edges
+    def late_money(self) -> None:
+        """The PSP reports money on a payment we hold canceled."""
+
+    @_takes_its_edges
+    def late_success(self) -> None:
+        """The PSP reports success after failure."""
+
+    @_takes_its_edges
+    def late_authorized(self) -> None:
+        """The PSP reports a hold after failure."""
+
+
+_unguarded = [event for event in EVENTS if not hasattr(Payment, event)]
+assert not _unguarded, f"Bug! no method on Payment takes the edges {_unguarded}"
+
+
+class Transition(models.Model):
+    """One move of one payment. Append-only in the database; never changed, never deleted."""
+
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="transitions")
+    version = models.PositiveIntegerField()
+    event = models.CharField(max_length=40)
+    from_state = models.CharField(max_length=24)
+    to_state = models.CharField(max_length=24)
+    cause_type = models.CharField(max_length=24)
+    cause_id = models.CharField(max_length=80, blank=True)
+    actor_type = models.CharField(max_length=16)
+    actor_id = models.CharField(max_length=80)
+    occurred_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["payment", "version"], name="transition_version_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.payment_id} v{self.version} {self.from_state} → {self.to_state}"
+
+
+class AttemptQuerySet(models.QuerySet["Attempt"]):
+    """Attempts, with the one question that is asked of them."""
+
+    def last_try(self) -> Attempt | None:
+        """The latest of these attempts, with its provider account, or None."""
+        return self.select_related("provider_account").order_by("-number").first()
+
+
+class Attempt(models.Model):
+    """One try to pay with one payment method. News from a PSP binds to the attempt it is about.
+
+    `provider_reference` is the PSP's payment object, `charge_reference` its single charge where
+    the PSP has one. The PSP's own client secret is encrypted.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        SUBMITTED = "submitted"
+        SUCCEEDED = "succeeded"
+        DECLINED = "declined"
+        CANCELED = "canceled"
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_attempt_id, editable=False)
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="attempts")
+    number = models.PositiveIntegerField()
+    provider_account = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT)
+    provider_reference = models.CharField(max_length=120, blank=True)
+    charge_reference = models.CharField(max_length=120, blank=True)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
+    payment_method_token = models.CharField(max_length=200, blank=True)
+    client_secret_encrypted = models.BinaryField(null=True)
+    error = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AttemptQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["payment", "number"], name="attempt_number_once"),
+            models.UniqueConstraint(
+                fields=["payment"],
+                condition=Q(state__in=["open", "submitted", "succeeded"]),
+                name="attempt_one_active_per_payment",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["provider_account", "provider_reference"], name="attempt_by_reference"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} #{self.number} of {self.payment_id} {self.state}"
+
+    @property
+    def encryption_context(self) -> str:
+        """What binds the ciphertext to this row (additional authenticated data)."""
+        return f"payments.attempt.client_secret:{self.id}"
+
+    def keep_client_secret(self, client_secret: str) -> None:
+        """Encrypt and keep the PSP's client secret; the caller saves."""
+        if client_secret and client_secret != self.reveal_client_secret():
+            self.client_secret_encrypted = encryption.encrypt(
+                client_secret, context=self.encryption_context
+            )
+
+    def reveal_client_secret(self) -> str:
+        """The PSP's client secret in clear, or "" when there is none."""
+        if self.client_secret_encrypted is None:
+            return ""
+        stored = bytes(self.client_secret_encrypted)
+        return encryption.decrypt(stored, context=self.encryption_context).decode()
+
+
+class ProviderOperation(models.Model):
+    """One call to the PSP: committed before it is made, closed when its outcome is known.
+
+    `finished_at` empty means open: submitting, or its outcome is not known. An open operation is
+    re-driven by `resume_payment` with the same `provider_idempotency_key`, never with a new one.
+    `lease_token` fences: only the holder of the current lease may record an outcome.
+    """
+
+    class Kind(models.TextChoices):
+        CREATE = "create"
+        CONFIRM = "confirm"
+        CAPTURE = "capture"
+        CANCEL = "cancel"
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_operation_id, editable=False)
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="operations")
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="operations")
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    request = models.JSONField(default=dict)
+    provider_idempotency_key = models.CharField(max_length=120, unique=True)
+    key_expires_at = models.DateTimeField()
+    outcome = models.CharField(max_length=16, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    try_count = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField()
+    lease_token = models.CharField(max_length=40, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["payment"],
+                condition=Q(finished_at__isnull=True),
+                name="operation_one_open_per_payment",
+            ),
+            models.CheckConstraint(
+                condition=Q(finished_at__isnull=True) | ~Q(outcome__in=["", "unknown"]),
+                name="operation_finished_has_outcome",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_try_at"],
+                condition=Q(finished_at__isnull=True),
+                name="operation_try_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.kind} of {self.payment_id} {self.outcome or 'open'}"

@@ -1,0 +1,83 @@
+"""A payment as the outside world sees it: one shape for the API, the events and stored answers.
+
+Mental model: `payment_object` is a pure function of the committed row, so an event's payload is a
+snapshot of what was true, and an answer replayed a week later is the answer first given. Nothing
+secret is in it; `client_secrets` is added to a living answer only, by the API.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import datetime
+from typing import Any
+
+from audit import encryption
+from payments.models import Attempt, Payment
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds, or None."""
+    if moment is None:
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def payment_object(payment: Payment, attempt: Attempt | None) -> dict[str, Any]:
+    """The payment in the API's words. Amounts in minor units, times in UTC."""
+    return {
+        "id": payment.pk,
+        "object": "payment",
+        "livemode": payment.livemode,
+        "merchant": payment.merchant_id,
+        "status": payment.state,
+        "outcome": payment.outcome or None,
+        "amount_minor": payment.amount_minor,
+        "currency": payment.currency,
+        "amount_authorized_minor": payment.amount_authorized_minor,
+        "amount_capturable_minor": payment.amount_capturable_minor,
+        "amount_captured_minor": payment.amount_captured_minor,
+        "amount_refunded_minor": payment.amount_refunded_minor,
+        "amount_settled_minor": payment.amount_settled_minor,
+        "platform_fee_minor": payment.platform_fee_minor,
+        "provider_fee_minor": payment.provider_fee_minor,
+        "capture_method": payment.capture_method,
+        "description": payment.description,
+        "merchant_reference": payment.merchant_reference or None,
+        "metadata": payment.metadata,
+        "return_url": payment.return_url or None,
+        "payment_method": payment.payment_method or None,
+        "next_action": payment.next_action,
+        "last_error": payment.last_error,
+        "cancellation_reason": payment.cancellation_reason or None,
+        "review_reason": payment.review_reason or None,
+        "provider": {
+            "name": payment.provider_account.provider,
+            "reference": (attempt.provider_reference or None) if attempt else None,
+            "publishable_key": payment.provider_account.publishable_key or None,
+        },
+        "version": payment.version,
+        "created_at": timestamp(payment.created_at),
+        "authorized_at": timestamp(payment.authorized_at),
+        "captured_at": timestamp(payment.captured_at),
+        "settled_at": timestamp(payment.settled_at),
+        "canceled_at": timestamp(payment.canceled_at),
+        "failed_at": timestamp(payment.failed_at),
+    }
+
+
+def client_secret(payment_id: str) -> str:
+    """The secret a front end reads this payment with: derived, so it is stored nowhere."""
+    return f"{payment_id}_secret_{encryption.blind_index(payment_id, purpose='client_secret')}"
+
+
+def client_secret_matches(payment_id: str, presented: str) -> bool:
+    """Constant-time comparison of a presented client secret with the payment's own."""
+    return hmac.compare_digest(client_secret(payment_id).encode(), presented.encode())
+
+
+def client_secrets(payment_id: str, attempt: Attempt | None) -> dict[str, Any]:
+    """Members added to an answer for the merchant or the payer, never to a stored one."""
+    return {
+        "client_secret": client_secret(payment_id),
+        "provider_client_secret": (attempt.reveal_client_secret() if attempt else "") or None,
+    }
