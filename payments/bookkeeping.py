@@ -16,6 +16,7 @@ from datetime import datetime
 
 from ledger.accounts import AccountKey
 from ledger.posting import Line, PostedEntry, post
+
 from payments.models import Merchant, Payment
 
 BASIS_POINTS = 10_000
@@ -23,7 +24,8 @@ BASIS_POINTS = 10_000
 
 def platform_fee_minor(merchant: Merchant, amount_minor: int) -> int:
     """The platform's fee for a captured amount: basis points rounded half up, plus the fixed
-    part, never more than the amount. Integers only."""
+    part, never more than the amount. Integers only.
+    """
     share = (amount_minor * merchant.fee_basis_points + BASIS_POINTS // 2) // BASIS_POINTS
     return min(amount_minor, share + merchant.fee_fixed_minor)
 
@@ -68,7 +70,7 @@ def book_captured(payment: Payment, *, now: datetime) -> PostedEntry:
 def book_provider_fee(payment: Payment, *, now: datetime) -> PostedEntry:
     """The PSP said what it keeps: it owes us that much less."""
     fee = payment.provider_fee_minor
-    assert fee is not None and fee > 0, "Bug! a fee is booked once it is known and not zero"
+    assert fee, "Bug! a fee is booked once it is known and not zero"
     lines = [
         Line(account=provider_fee_expense(payment), debit_minor=fee),
         Line(account=clearing(payment), credit_minor=fee),
@@ -76,9 +78,13 @@ def book_provider_fee(payment: Payment, *, now: datetime) -> PostedEntry:
     return _post(payment, "payment.provider_fee", lines, now=now)
 
 
-def book_settled(payment: Payment, *, now: datetime) -> PostedEntry:
-    """The PSP counts the money as ours: the merchant may have it."""
+def book_settled(payment: Payment, *, now: datetime) -> PostedEntry | None:
+    """The PSP counts the money as ours: the merchant may have it. None when the platform's fee
+    took all of it and nothing moves.
+    """
     net = payment.amount_captured_minor - payment.platform_fee_minor
+    if net == 0:
+        return None
     lines = [
         Line(account=merchant_pending(payment), debit_minor=net),
         Line(account=merchant_available(payment), credit_minor=net),

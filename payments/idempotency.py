@@ -105,7 +105,8 @@ class Claim:
 
     def abandon(self) -> None:
         """Forget the key: the request was refused for the moment and nothing was written, so the
-        completer must not carry it out later behind the client's back."""
+        completer must not carry it out later behind the client's back.
+        """
         IdempotencyKey.objects.filter(
             pk=self.row_id,
             lock_token=self.lock_token,
@@ -301,11 +302,25 @@ def _insert(
     now: datetime,
 ) -> int | None:
     """Insert the key's row, or return None where it exists. One statement, no savepoint."""
-    columns = (
-        "merchant_id livemode key operation method path fingerprint parameters actor_id request_id "
-        "recovery_point lock_token locked_until completion_count completion_due_at "
-        "completion_error created_at"
-    ).split()
+    columns = [
+        "merchant_id",
+        "livemode",
+        "key",
+        "operation",
+        "method",
+        "path",
+        "fingerprint",
+        "parameters",
+        "actor_id",
+        "request_id",
+        "recovery_point",
+        "lock_token",
+        "locked_until",
+        "completion_count",
+        "completion_due_at",
+        "completion_error",
+        "created_at",
+    ]
     sql = (
         f"INSERT INTO payments_idempotencykey ({', '.join(columns)}) "  # noqa: S608
         f"VALUES ({', '.join(['%s'] * len(columns))}) "

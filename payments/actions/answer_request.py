@@ -37,7 +37,8 @@ ACTIONS: dict[str, Callable[..., Answer]] = {
 
 def answer_request(*, claim: Claim, clock: Clock) -> Answer:
     """Do what `claim` asks and return its answer. Raises FlorinError for a refusal, after
-    remembering it where a repeat must meet the same one."""
+    remembering it where a repeat must meet the same one.
+    """
     try:
         return ACTIONS[claim.operation](claim=claim, clock=clock)
     except FlorinError as refusal:

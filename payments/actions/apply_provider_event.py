@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from webhooks.inbox import Applied, InboxEventView
+
 from audit import log
 from payments.access import locked_payment
 from payments.actions.change import Cause, Change
@@ -18,7 +20,6 @@ from payments.actions.observe import Effect, observe
 from payments.models import Attempt, Payment
 from payments.providers import provider_for
 from payments.providers.base import Observation
-from webhooks.inbox import Applied, InboxEventView
 
 
 def apply_provider_event(event: InboxEventView, *, now: datetime) -> Applied:
@@ -71,7 +72,8 @@ def _apply(
 
 def _attempt_for(event: InboxEventView, observation: Observation) -> Attempt | None:
     """The attempt an event binds to: by charge, by the PSP's object, else by our own reference,
-    which is how news that overtakes our commit of the PSP's reference still finds its payment."""
+    which is how news that overtakes our commit of the PSP's reference still finds its payment.
+    """
     of_account = Attempt.objects.filter(provider_account_id=event.account_id)
     snapshot = observation.snapshot
     if snapshot is not None and snapshot.charge_reference:

@@ -88,7 +88,8 @@ def audit_request(change: Change, operation: ProviderOperation) -> None:
 
 def drive(operation: ProviderOperation, *, cause: Cause, clock: Clock) -> Answer:
     """Make the operation's call and record how it ended. The caller holds the operation's lease
-    and has committed; `operation` comes with its payment, attempt and provider account."""
+    and has committed; `operation` comes with its payment, attempt and provider account.
+    """
     _refuse_open_transaction()
     result = _call(operation)
     return record_outcome(operation, result, cause=cause, now=clock())

@@ -52,12 +52,29 @@ POLL_INTERVAL_MAX = timedelta(hours=6)
 POLLS_OF_CREATED_MAX = 10
 
 # Columns a change may write: what a payment is (whose, how much, in what) never changes.
-_MUTABLE = (
-    "state version amount_authorized_minor amount_capturable_minor amount_captured_minor "
-    "amount_settled_minor platform_fee_minor provider_fee_minor payment_method next_action "
-    "outcome last_error cancellation_reason review_reason authorized_at captured_at settled_at "
-    "canceled_at failed_at poll_due_at poll_count"
-).split()
+_MUTABLE = [
+    "state",
+    "version",
+    "amount_authorized_minor",
+    "amount_capturable_minor",
+    "amount_captured_minor",
+    "amount_settled_minor",
+    "platform_fee_minor",
+    "provider_fee_minor",
+    "payment_method",
+    "next_action",
+    "outcome",
+    "last_error",
+    "cancellation_reason",
+    "review_reason",
+    "authorized_at",
+    "captured_at",
+    "settled_at",
+    "canceled_at",
+    "failed_at",
+    "poll_due_at",
+    "poll_count",
+]
 
 
 class IllegalTransition(Exception):

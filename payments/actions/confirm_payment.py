@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from payments.access import current_attempt
+from payments.actions.ask_provider import ask_provider
 from payments.actions.call_provider import new_operation
 from payments.actions.change import Change, Clock
-from payments.actions.ask_provider import ask_provider
 from payments.actions.observe import next_attempt
 from payments.idempotency import Answer, Claim
 from payments.models import Attempt, ProviderOperation

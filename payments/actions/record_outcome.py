@@ -165,7 +165,8 @@ def note_contradiction(
     operation: ProviderOperation | None = None,
 ) -> Answer:
     """Remember, after the rollback, that the PSP contradicts our books, and stop asking: the
-    payment waits for a person, its money untouched."""
+    payment waits for a person, its money untouched.
+    """
     with transaction.atomic(durable=True):
         payment = locked_payment(payment_id)
         attempt = current_attempt(payment)

@@ -20,14 +20,17 @@ from audit import encryption
 
 
 def new_merchant_id() -> str:
+    """A new merchant's id."""
     return str(TypeID(prefix="mer"))
 
 
 def new_api_key_id() -> str:
+    """A new API key's id."""
     return str(TypeID(prefix="key"))
 
 
 def new_provider_account_id() -> str:
+    """A new provider account's id."""
     return str(TypeID(prefix="pacc"))
 
 
@@ -79,7 +82,7 @@ class ApiKey(models.Model):
     """
 
     class Kind(models.TextChoices):
-        SECRET = "secret"
+        SECRET = "secret"  # noqa: S105
         PUBLISHABLE = "publishable"
 
     id = models.CharField(primary_key=True, max_length=40, default=new_api_key_id, editable=False)

@@ -26,14 +26,17 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def new_payment_id() -> str:
+    """A new payment's id: sortable by time."""
     return str(TypeID(prefix="pay"))
 
 
 def new_attempt_id() -> str:
+    """A new attempt's id."""
     return str(TypeID(prefix="att"))
 
 
 def new_operation_id() -> str:
+    """A new provider operation's id."""
     return str(TypeID(prefix="op"))
 
 

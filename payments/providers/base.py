@@ -94,6 +94,8 @@ class CreatePayment:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmPayment:
+    """Confirm the PSP's payment object with a payment method token."""
+
     provider_reference: str
     amount_minor: int
     currency: str
@@ -103,6 +105,8 @@ class ConfirmPayment:
 
 @dataclass(frozen=True, kw_only=True)
 class CapturePayment:
+    """Take held money."""
+
     provider_reference: str
     amount_minor: int
     currency: str
@@ -110,6 +114,8 @@ class CapturePayment:
 
 @dataclass(frozen=True, kw_only=True)
 class CancelPayment:
+    """Cancel the PSP's payment object, releasing what is held."""
+
     provider_reference: str
     reason: str  # requested_by_customer | abandoned | duplicate | fraudulent
 
@@ -185,7 +191,8 @@ class Result:
     where the PSP's object still stands; `error` is present for DECLINED, and says what went
     wrong for NOT_SENT and UNKNOWN. `idempotency_conflict` marks an UNKNOWN that the PSP answered
     with "this key is in use": ask again soon. `not_found` marks a fetch whose object the PSP
-    surely does not have."""
+    surely does not have.
+    """
 
     outcome: Outcome
     exchange: Exchange
@@ -287,7 +294,8 @@ class Provider(Protocol):
         our_reference: str = "",
     ) -> Result:
         """Ask for the object as it stands, with fee and settlement; by the PSP's reference when
-        known, else by ours (a PSP's search may lag: `not_found` by ours is not proof)."""
+        known, else by ours (a PSP's search may lag: `not_found` by ours is not proof).
+        """
         ...
 
     def verify_webhook(
