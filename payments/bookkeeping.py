@@ -16,7 +16,6 @@ from datetime import datetime
 
 from ledger.accounts import AccountKey
 from ledger.posting import Line, PostedEntry, post
-
 from payments.models import Merchant, Payment
 
 BASIS_POINTS = 10_000

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from webhooks.inbox import Applied, InboxEventView
-
 from audit import log
 from payments.access import locked_payment
 from payments.actions.change import Cause, Change
@@ -20,6 +18,7 @@ from payments.actions.observe import Effect, observe
 from payments.models import Attempt, Payment
 from payments.providers import provider_for
 from payments.providers.base import Observation
+from webhooks.inbox import Applied, InboxEventView
 
 
 def apply_provider_event(event: InboxEventView, *, now: datetime) -> Applied:

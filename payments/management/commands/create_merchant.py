@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from audit.log import Actor
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
+from audit.log import Actor
 from payments.actions.create_merchant import create_merchant
 
 
