@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -27,23 +26,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from config.file_lock import AT_ONCE, EXCLUSIVE, SHARED, is_locked, lock, lock_soon, locked
 from config.postgres_server import OWNER, SUPERUSER, PostgresServer
 from config.redis_server import RedisServer
 from config.server_process import (
     ServerFailed,
     last_lines,
     make_private_folder,
+    open_private_log,
     server_home,
     temporary_home,
     write_private_file,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# Held by the supervisor of `make run`, and what its processes have in their environment.
+RUN_LOCK = "run.lock"
+RUN_ENVIRONMENT_FILE = "run.json"
 _STATE_FILE = "servers.json"
 _ERROR_FILE = "servers.error"
 _USE_LOCK = "in-use.lock"
 _KEEPER_LOCK = "keeper.lock"
 _START_TIMEOUT_SECONDS = 90
+_KEEPER_POLL_SECONDS = 0.25
 _held_locks: dict[Path, int] = {}
 
 
@@ -74,9 +79,13 @@ def fill_environment() -> None:
     """Set what the environment lacks so that settings can be read and servers be reached.
 
     Generated secrets come from `.florin/secrets.env`; without DATABASE_URL or REDIS_URL the
-    embedded servers are used, and started for the life of this process if they do not run.
+    embedded servers are used, and started for the life of this process if they do not run. Beside
+    a `make run`, its addresses hold too.
     Raises ServerFailed with one sentence when they cannot be.
     """
+    if (data_folder() / RUN_LOCK).exists() and is_locked(data_folder() / RUN_LOCK):
+        for name, value in json.loads((data_folder() / RUN_ENVIRONMENT_FILE).read_text()).items():
+            os.environ.setdefault(name, value)
     embedded = not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
     for name, value in stored_secrets(data_folder(), create=embedded).items():
         os.environ.setdefault(name, value)
@@ -101,7 +110,7 @@ def stored_secrets(folder: Path, *, create: bool) -> dict[str, str]:
         if not create:
             return {}
         make_private_folder(folder, owned_by_server=False)
-        with _locked(folder / "secrets.lock", fcntl.LOCK_EX):
+        with locked(folder / "secrets.lock"):
             if not path.exists():
                 key = base64.b64encode(secrets.token_bytes(32)).decode()
                 write_private_file(
@@ -127,12 +136,12 @@ def ensure_servers(data_dir: Path) -> Servers:
     make_private_folder(data_dir, owned_by_server=False)
     if data_dir not in _held_locks:
         # Waits while a keeper is just stopping the servers.
-        _held_locks[data_dir] = _lock(data_dir / _USE_LOCK, fcntl.LOCK_SH)
+        _held_locks[data_dir] = lock(data_dir / _USE_LOCK, SHARED)
     deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     try:
         while time.monotonic() < deadline:
             keeper = None
-            if not _keeper_lives(data_dir):
+            if not is_locked(data_dir / _KEEPER_LOCK):
                 (data_dir / _ERROR_FILE).unlink(missing_ok=True)
                 keeper = _start_keeper(data_dir)
             if servers := _wait_for_keeper(data_dir, keeper, deadline):
@@ -148,6 +157,17 @@ def release_servers(data_dir: Path) -> None:
     descriptor = _held_locks.pop(data_dir.resolve(), None)
     if descriptor is not None:
         os.close(descriptor)
+
+
+def leave_servers(data_dir: Path, *, timeout_seconds: float = 20) -> None:
+    """Release the servers and, if nobody else uses them, wait until they have stopped."""
+    release_servers(data_dir)
+    state, deadline = data_dir / _STATE_FILE, time.monotonic() + timeout_seconds
+    used_by_others_after = time.monotonic() + 4 * _KEEPER_POLL_SECONDS
+    while is_locked(data_dir / _KEEPER_LOCK) and time.monotonic() < deadline:
+        if state.exists() and time.monotonic() > used_by_others_after:
+            return
+        time.sleep(0.03)
 
 
 def server_pair(
@@ -239,15 +259,17 @@ def private_servers(
         shutil.rmtree(home, ignore_errors=True)
 
 
-def keep_servers(data_dir: Path, *, poll_seconds: float = 0.25) -> None:
+def keep_servers(data_dir: Path, *, poll_seconds: float = _KEEPER_POLL_SECONDS) -> None:
     """The keeper's work: start the servers, publish their addresses, stop them when unused.
 
     A server that dies meanwhile is started again at the same address. Returns at once when
     another keeper is at work; raises ServerFailed when a server does not start.
     """
+    keeper_lock = lock_soon(data_dir / _KEEPER_LOCK)
+    if keeper_lock is None:
+        return
     with contextlib.ExitStack() as stack:
-        if not _become_keeper(data_dir, stack):
-            return
+        stack.callback(os.close, keeper_lock)
         state = data_dir / _STATE_FILE
         state.unlink(missing_ok=True)
         log_folder = data_dir / "log"
@@ -259,9 +281,7 @@ def keep_servers(data_dir: Path, *, poll_seconds: float = 0.25) -> None:
             write_private_file(state, json.dumps(asdict(addresses(postgres, redis)), indent=1))
             while True:
                 with contextlib.suppress(BlockingIOError):
-                    stack.enter_context(
-                        _locked(data_dir / _USE_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    )
+                    stack.callback(os.close, lock(data_dir / _USE_LOCK, EXCLUSIVE | AT_ONCE))
                     return
                 for server in (postgres, redis):
                     if server.process is None or server.process.poll() is not None:
@@ -276,23 +296,9 @@ def keep_servers(data_dir: Path, *, poll_seconds: float = 0.25) -> None:
             postgres.stop()
 
 
-def _become_keeper(data_dir: Path, stack: contextlib.ExitStack) -> bool:
-    """Take the keeper's lock; patient for a moment, because users look at it by locking it."""
-    deadline = time.monotonic() + 1
-    while True:
-        try:
-            stack.enter_context(_locked(data_dir / _KEEPER_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB))
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        else:
-            return True
-
-
 def _start_keeper(data_dir: Path) -> subprocess.Popen[bytes]:
     make_private_folder(data_dir / "log", owned_by_server=False)
-    with (data_dir / "log" / "servers.log").open("ab") as log:
+    with open_private_log(data_dir / "log" / "servers.log") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "config.server_keeper", str(data_dir)],
             cwd=BASE_DIR,
@@ -312,7 +318,7 @@ def _wait_for_keeper(
     """
     while time.monotonic() < deadline:
         ended = keeper is None or keeper.poll() is not None
-        if _keeper_lives(data_dir):
+        if is_locked(data_dir / _KEEPER_LOCK):
             with contextlib.suppress(FileNotFoundError):
                 return Servers(**json.loads((data_dir / _STATE_FILE).read_text()))
         elif (data_dir / _ERROR_FILE).exists():
@@ -326,37 +332,3 @@ def _wait_for_keeper(
             return None
         time.sleep(0.03)
     return None
-
-
-def _keeper_lives(data_dir: Path) -> bool:
-    try:
-        with _locked(data_dir / _KEEPER_LOCK, fcntl.LOCK_SH | fcntl.LOCK_NB):
-            return False
-    except BlockingIOError:
-        return True
-
-
-@contextlib.contextmanager
-def _locked(path: Path, mode: int) -> Iterator[None]:
-    descriptor = _lock(path, mode)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(path: Path, mode: int) -> int:
-    """An advisory lock that lasts until the returned descriptor is closed or the process ends."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except PermissionError:
-        raise ServerFailed(
-            f"{path} belongs to another user: start Florin as that user, or remove "
-            f"{path.parent} to begin anew."
-        ) from None
-    try:
-        fcntl.flock(descriptor, mode)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor

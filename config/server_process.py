@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 PLACE_OUTSIDE_CLOSED_FOLDERS = Path("/var/lib/florin")
 # sockaddr_un.sun_path holds 108 bytes, the last one is the terminator.
@@ -173,6 +174,11 @@ def write_private_file(path: Path, content: str, *, owned_by_server: bool = Fals
     unfinished.replace(path)
 
 
+def open_private_log(path: Path) -> BinaryIO:
+    """A file of mode 600, opened to append the output of a process to it."""
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
 def stored_passwords(home: Path, names: Sequence[str]) -> dict[str, str]:
     """One generated password per name, kept in `home/passwords.json` (mode 600)."""
     path = home / "passwords.json"
@@ -191,7 +197,7 @@ def start_process(
     It receives `stop_signal` when the calling *thread* ends: call this from the main thread.
     """
     account = server_account()
-    with log_path.open("ab") as log:
+    with open_private_log(log_path) as log:
         return subprocess.Popen(
             [str(argument) for argument in arguments],
             cwd=folder,

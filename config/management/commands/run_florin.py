@@ -1,0 +1,190 @@
+"""`manage.py run_florin`: everything Florin consists of, under one supervisor (`make run`).
+
+Prepares the database, the static files and the demo data, starts the processes, takes one sample
+payment as a merchant would, says where everything is, and serves until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from config import processes
+from config.embedded import (
+    RUN_ENVIRONMENT_FILE,
+    RUN_LOCK,
+    data_folder,
+    leave_servers,
+    stored_secrets,
+)
+from config.file_lock import lock_soon
+from config.server_process import make_private_folder, write_private_file
+from config.supervisor import Program, Supervisor, SupervisorFailed, require_free_port
+
+_WATCH_SECONDS = 0.2
+_SANDBOX_PORT_OFFSET = 10
+_RECEIVER_PORT_OFFSET = 20
+
+
+class Command(BaseCommand):
+    """Reads the arguments; the steps stand in `_run` in their order."""
+
+    help = "Run Florin with all its processes until Ctrl-C (`make run`)."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=8000, help="port of the web process")
+        parser.add_argument("--once", action="store_true", help="end after the sample payment")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for stop_signal in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(stop_signal, _interrupt)
+        folder = data_folder()
+        make_private_folder(folder / "log", owned_by_server=False)
+        try:
+            with _the_only_run(folder):
+                self._run(folder, port=options["port"], once=options["once"])
+        except SupervisorFailed as failure:
+            raise CommandError(str(failure)) from failure
+        except KeyboardInterrupt:
+            self._say("Florin has stopped.")
+        finally:
+            leave_servers(folder)
+
+    def _run(self, folder: Path, *, port: int, once: bool) -> None:
+        with Supervisor(folder=folder, log_folder=folder / "log", say=self._say) as supervisor:
+            _require_ports(port)
+            environment = _environment(folder, port)
+            self._say("Preparing the database")
+            call_command("setup_database", verbosity=0)
+            call_command("collectstatic", interactive=False, verbosity=0)
+            if _manage("load_demo", environment) != 0:
+                raise SupervisorFailed("The demo data could not be loaded; the reason is above.")
+            self._say(f"Starting the processes; their output goes to {folder / 'log'}")
+            for program in _programs(folder, port, environment):
+                supervisor.start(program)
+            supervisor.wait_until_ready()
+            status = _manage("sample_payment", environment)
+            if status != 0:
+                self._say("The sample payment did NOT go as it should; the reason is above.")
+            self._show_addresses(folder)
+            if once:
+                raise SystemExit(status)
+            self._say("Florin is serving; Ctrl-C stops it.")
+            while True:
+                supervisor.restart_the_dead(monotonic_seconds=time.monotonic())
+                time.sleep(_WATCH_SECONDS)
+
+    def _show_addresses(self, folder: Path) -> None:
+        path = folder / "demo.json"
+        demo: dict[str, str] = json.loads(path.read_text())
+        width = max(len(name) for name in demo)
+        self._say(f"\nAddresses and keys of this installation (also in {path}):")
+        for name, value in demo.items():
+            self._say(f"  {name.ljust(width)}  {value}")
+
+    def _say(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        self.stdout.flush()
+
+
+def _programs(folder: Path, port: int, environment: Mapping[str, str]) -> list[Program]:
+    """What a running Florin consists of, in starting order."""
+    sandbox_data = folder / "sandbox"
+    make_private_folder(sandbox_data, owned_by_server=False)
+    sandbox_port = port + _SANDBOX_PORT_OFFSET
+    return [
+        Program(
+            name="sandbox",
+            command=processes.sandbox_provider(port=sandbox_port, data_folder=sandbox_data),
+            environment=environment,
+            ready_url=f"http://127.0.0.1:{sandbox_port}/",
+        ),
+        Program(
+            name="web",
+            command=processes.web(port=port, workers=2, static_folder=Path(settings.STATIC_ROOT)),
+            environment={
+                **environment,
+                "FLORIN_DATABASE_POOL_SIZE": str(processes.WEB_THREADS_PER_WORKER),
+            },
+            ready_url=f"http://127.0.0.1:{port}/readyz",
+        ),
+        Program(
+            name="worker",
+            command=processes.worker(),
+            environment=environment,
+            ready_log_text=" ready.",
+        ),
+        Program(
+            name="beat",
+            command=processes.beat(schedule_file=folder / "beat-schedule"),
+            environment=environment,
+        ),
+        Program(name="sweeper", command=processes.sweeper(), environment=environment),
+    ]
+
+
+def _environment(folder: Path, port: int) -> dict[str, str]:
+    """The environment of every process; what the caller has set already stays.
+
+    The part that depends on the port is written down, so that a `manage.py` command beside this
+    run finds the same provider.
+    """
+    ports = {
+        "FLORIN_BASE_URL": f"http://localhost:{port}",
+        "FLORIN_SANDBOX_URL": f"http://127.0.0.1:{port + _SANDBOX_PORT_OFFSET}",
+        # Where the sample payment's merchant listens for its webhooks.
+        "FLORIN_WEBHOOK_ALLOWED_HOSTS": f"127.0.0.1:{port + _RECEIVER_PORT_OFFSET}",
+    }
+    ports = {name: os.environ.get(name, value) for name, value in ports.items()}
+    write_private_file(folder / RUN_ENVIRONMENT_FILE, json.dumps(ports, indent=1))
+    return {**stored_secrets(folder, create=True), **os.environ, **ports}
+
+
+def _require_ports(port: int) -> None:
+    for number, purpose in (
+        (port, "the web process"),
+        (port + _SANDBOX_PORT_OFFSET, "the sandbox payment provider"),
+        (port + _RECEIVER_PORT_OFFSET, "the demo merchant's webhooks"),
+    ):
+        require_free_port(
+            number,
+            purpose=purpose,
+            way_out="end what uses it, or choose others with `make run PORT=8100` (web on 8100, "
+            "the others on 8110 and 8120).",
+        )
+
+
+def _manage(command: str, environment: Mapping[str, str]) -> int:
+    """Run a management command in a process of its own, its output here; its exit code."""
+    return subprocess.run(processes.manage(command), env=dict(environment), check=False).returncode
+
+
+@contextmanager
+def _the_only_run(folder: Path) -> Iterator[None]:
+    descriptor = lock_soon(folder / RUN_LOCK)
+    if descriptor is None:
+        raise SupervisorFailed(
+            f"Florin is already running from {folder.parent}: stop it with Ctrl-C there, or use "
+            "another clone."
+        )
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,251 @@
+"""One parent for all processes of `make run`: starts them, restarts them, stops every one.
+
+Each program is the leader of its own process group, so that its helpers (granian's workers,
+Celery's pool) can be ended with it. Should the supervisor itself be killed, the kernel sends each
+program SIGTERM; what outlives even that is found by the next supervisor in `processes.json` and
+ended. Output goes straight into one file per program, which therefore survives the supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import urllib3
+
+from config.server_process import (
+    bound_to_parent,
+    last_lines,
+    open_private_log,
+    write_private_file,
+)
+
+_READY_TIMEOUT_SECONDS = 60
+_STOP_TIMEOUT_SECONDS = 15
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
+_STEADY_AFTER_SECONDS = 60.0
+_LOG_LIMIT_BYTES = 20_000_000
+
+
+class SupervisorFailed(Exception):
+    """Florin cannot be started here and now; the message is one clear sentence."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process to keep running. It is ready when its URL answers or its log holds the text."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    ready_url: str = ""
+    ready_log_text: str = ""
+
+
+@dataclass
+class _Child:
+    program: Program
+    process: subprocess.Popen[bytes]
+    started_at: float
+    log_start_bytes: int
+    pause_seconds: float = _FIRST_PAUSE_SECONDS
+    restart_at: float | None = None
+
+
+class Supervisor:
+    """Runs programs for the length of a `with`; leaving it stops every process it started."""
+
+    def __init__(self, *, folder: Path, log_folder: Path, say: Callable[[str], None]) -> None:
+        self._record = folder / "processes.json"
+        self._log_folder = log_folder
+        self._say = say
+        self._children: list[_Child] = []
+
+    def __enter__(self) -> Supervisor:
+        """End what a killed supervisor left running."""
+        record: dict[str, str] = json.loads(_read(self._record) or "{}")
+        if processes := _left_over(record):
+            self._say("A run that was killed left processes behind; they are ended now.")
+        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        for pid in processes:
+            _signal(pid, signal.SIGTERM)
+        while (processes := _left_over(record)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in processes:
+            _signal(pid, signal.SIGKILL)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self, program: Program) -> None:
+        """Start a program; see `wait_until_ready`."""
+        self._children.append(self._spawn(program))
+        self._write_record()
+
+    def wait_until_ready(self) -> None:
+        """Wait for every started program; raises SupervisorFailed with the end of its log."""
+        deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
+        for child in self._children:
+            while not self._is_ready(child):
+                if child.process.poll() is not None or time.monotonic() > deadline:
+                    log_path = self._log_path(child.program)
+                    raise SupervisorFailed(
+                        f"{child.program.name} does not start; the end of {log_path} says:\n"
+                        f"{last_lines(log_path, 12)}"
+                    )
+                time.sleep(0.05)
+
+    def restart_the_dead(self, *, monotonic_seconds: float) -> None:
+        """Start again what has ended: after a pause that doubles while it keeps ending early."""
+        for child in self._children:
+            if child.process.poll() is None:
+                continue
+            if child.restart_at is None:
+                _signal_group(child.process.pid, signal.SIGKILL)  # its helpers, if any are left
+                if monotonic_seconds - child.started_at > _STEADY_AFTER_SECONDS:
+                    child.pause_seconds = _FIRST_PAUSE_SECONDS
+                child.restart_at = monotonic_seconds + child.pause_seconds
+                self._say(
+                    f"{child.program.name} ended ({_reason(child.process.returncode)}); starting "
+                    f"it again in {child.pause_seconds:.0f} s. "
+                    f"Its log: {self._log_path(child.program)}"
+                )
+            elif monotonic_seconds >= child.restart_at:
+                again = self._spawn(child.program)
+                child.process, child.started_at = again.process, again.started_at
+                child.log_start_bytes = again.log_start_bytes
+                child.pause_seconds = min(2 * child.pause_seconds, _LONGEST_PAUSE_SECONDS)
+                child.restart_at = None
+                self._write_record()
+
+    def stop(self) -> None:
+        """Ask all programs to end, in the reverse of the starting order; then make them end."""
+        for child in reversed(self._children):
+            if child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        for child in reversed(self._children):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            _signal_group(child.process.pid, signal.SIGKILL)
+            child.process.wait()
+        self._children.clear()
+        self._record.unlink(missing_ok=True)
+
+    def _spawn(self, program: Program) -> _Child:
+        log_path = self._log_path(program)
+        if log_path.exists() and log_path.stat().st_size > _LOG_LIMIT_BYTES:
+            log_path.replace(log_path.with_suffix(".log.1"))
+        with open_private_log(log_path) as log:
+            start = log_path.stat().st_size
+            process = subprocess.Popen(
+                program.command,
+                env=dict(program.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=bound_to_parent(signal.SIGTERM),
+            )
+        return _Child(program, process, time.monotonic(), start)
+
+    def _is_ready(self, child: _Child) -> bool:
+        if child.program.ready_url:
+            return answers(child.program.ready_url)
+        with self._log_path(child.program).open("rb") as log:
+            log.seek(child.log_start_bytes)
+            return child.program.ready_log_text.encode() in log.read()
+
+    def _log_path(self, program: Program) -> Path:
+        return self._log_folder / f"{program.name}.log"
+
+    def _write_record(self) -> None:
+        """Process ids with their start times: an id alone may belong to another process later."""
+        pids = [child.process.pid for child in self._children]
+        write_private_file(self._record, json.dumps({pid: _start_time(pid) for pid in pids}))
+
+
+def require_free_port(port: int, *, purpose: str, way_out: str) -> None:
+    """Raises SupervisorFailed when something listens on a loopback port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SupervisorFailed(
+                f"Port {port}, for {purpose}, cannot be used ({error.strerror}): {way_out}"
+            ) from None
+
+
+def answers(url: str) -> bool:
+    """Whether a URL answers, with no server error."""
+    try:
+        return urllib3.request("GET", url, timeout=5, retries=False).status < 500
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def _signal_group(group: int, signal_number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal_number)
+
+
+def _signal(pid: int, signal_number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal_number)
+
+
+def _left_over(record: Mapping[str, str]) -> list[int]:
+    """Processes of recorded sessions that still run.
+
+    While a session has members, the kernel gives its number to no other process; so a member of a
+    session whose leader is gone, or is the very process we recorded, is ours.
+    """
+    left_over = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (status := _status(int(entry.name))):
+            session = status[3]
+            started = record.get(session)
+            leader = _start_time(int(session)) if started else ""
+            if started and leader in ("", started) and _boot() == started.partition(":")[0]:
+                left_over.append(int(entry.name))
+    return left_over
+
+
+def _status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; empty when the process is gone or dead."""
+    status = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return [] if not status or status[0] in "ZX" else status
+
+
+def _boot() -> str:
+    return _read(Path("/proc/sys/kernel/random/boot_id")).strip()
+
+
+def _start_time(pid: int) -> str:
+    """Boot and start time of a process, which together with its id name it for ever; "" if gone."""
+    status = _status(pid)
+    return f"{_boot()}:{status[19]}" if status else ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _reason(returncode: int) -> str:
+    if returncode < 0:
+        return f"killed by {signal.Signals(-returncode).name}"
+    return f"exit code {returncode}"
