@@ -159,49 +159,62 @@ def claim(
 ) -> Claim | Answer:
     """Claim `key` for this request, or return the stored answer of its finished twin.
 
-    Runs in its own transaction. Raises FlorinError: idempotency_key_reused for another request,
+    Commits by itself. Raises FlorinError: idempotency_key_reused for another request,
     idempotency_key_in_use while the first still runs.
     """
     print_ = fingerprint(method=method, path=path, body=parameters)
     token = secrets.token_hex(16)
-    with transaction.atomic(durable=True):
-        row_id = _insert(
+    # One statement that commits itself: the common case, a new key, costs one round trip.
+    row_id = _insert(
+        merchant=merchant,
+        livemode=livemode,
+        key=key,
+        operation=operation,
+        method=method,
+        path=path,
+        print_=print_,
+        parameters=dict(parameters),
+        actor_id=actor_id,
+        request_id=request_id,
+        token=token,
+        now=now,
+    )
+    if row_id is not None:
+        return Claim(
+            row_id=row_id,
+            lock_token=token,
+            recovery_point=IdempotencyKey.RecoveryPoint.STARTED,
+            operation=operation,
+            parameters=dict(parameters),
             merchant=merchant,
             livemode=livemode,
-            key=key,
-            operation=operation,
-            method=method,
-            path=path,
-            print_=print_,
-            parameters=dict(parameters),
-            actor_id=actor_id,
             request_id=request_id,
-            token=token,
-            now=now,
         )
-        if row_id is not None:
-            return Claim(
-                row_id=row_id,
-                lock_token=token,
-                recovery_point=IdempotencyKey.RecoveryPoint.STARTED,
-                operation=operation,
-                parameters=dict(parameters),
-                merchant=merchant,
-                livemode=livemode,
-                request_id=request_id,
-            )
-        row = IdempotencyKey.objects.select_for_update().get(
-            merchant=merchant, livemode=livemode, key=key
-        )
-        if row.fingerprint != print_:
-            raise FlorinError(ErrorCode.idempotency_key_reused, param="Idempotency-Key")
-        if row.recovery_point == IdempotencyKey.RecoveryPoint.FINISHED:
-            return stored_answer(row)
-        if row.locked_until is not None and row.locked_until > now:
-            raise FlorinError(
-                ErrorCode.idempotency_key_in_use, param="Idempotency-Key", retry_after_seconds=1
-            )
-        return _take_over(row, token=token, now=now)
+    with transaction.atomic(durable=True):
+        return _claim_existing(merchant, livemode, key, print_=print_, token=token, now=now)
+
+
+def _claim_existing(
+    merchant: Merchant, livemode: bool, key: str, *, print_: str, token: str, now: datetime
+) -> Claim | Answer:
+    row = (
+        IdempotencyKey.objects.select_for_update(of=("self",))
+        .select_related("merchant")
+        .filter(merchant=merchant, livemode=livemode, key=key)
+        .first()
+    )
+    in_use = FlorinError(
+        ErrorCode.idempotency_key_in_use, param="Idempotency-Key", retry_after_seconds=1
+    )
+    if row is None:  # its holder has just abandoned it
+        raise in_use
+    if row.fingerprint != print_:
+        raise FlorinError(ErrorCode.idempotency_key_reused, param="Idempotency-Key")
+    if row.recovery_point == IdempotencyKey.RecoveryPoint.FINISHED:
+        return stored_answer(row)
+    if row.locked_until is not None and row.locked_until > now:
+        raise in_use
+    return _take_over(row, token=token, now=now)
 
 
 def stored_answer(row: IdempotencyKey) -> Answer:

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             call_command("create_staff_groups")
         known["base_url"] = settings.FLORIN_BASE_URL
         known["admin_url"] = f"{settings.FLORIN_BASE_URL}/admin/"
-        _write_demo_file(known)
+        write_demo_file(known)
         self.stdout.write(f"Demo data is ready; keys and logins: {DEMO_FILE}")
 
 
@@ -132,7 +132,7 @@ def _read_demo_file() -> dict[str, str]:
     return json.loads(DEMO_FILE.read_text()) if DEMO_FILE.exists() else {}
 
 
-def _write_demo_file(content: dict[str, str]) -> None:
+def write_demo_file(content: dict[str, str]) -> None:
     """Replace the file in one step; it is never readable by others, not even for a moment."""
     DEMO_FILE.parent.mkdir(mode=0o700, exist_ok=True)
     fresh = DEMO_FILE.with_suffix(".new")
