@@ -9,7 +9,9 @@ the call. It returns a `Result`, whose `outcome` is the only thing the actions b
     PENDING   accepted, the result comes later (bank debit, asynchronous capture)
     ACTION    the payer has to do something first; `snapshot.next_action` says what
     DECLINED  a definitive no; `error` says why and whether another try makes sense
-    NOT_SENT  surely never reached the PSP (connection refused, unknown host, bulkhead full)
+    NOT_SENT  this request surely had no effect: it never reached the PSP (connection refused,
+              unknown host, bulkhead full) or was refused at the door (credentials, rate limit).
+              It says nothing about an earlier request with the same idempotency key
     UNKNOWN   anything else: time-out, lost connection, 5xx, an answer we cannot read.
               Never a failure; it is learnt by replaying the same key or by asking.
 
@@ -127,6 +129,7 @@ class PaymentSnapshot:
     `fee_minor` and `fee_currency` are the PSP's own fee once it is known, else None.
     `settled` is true once the PSP counts the money as available to us.
     `attempt_number` counts the tries the PSP has seen, where it says so (0: it does not).
+    `version` rises with every change of the PSP's object, where it counts them (0: it does not).
     """
 
     provider_reference: str
@@ -148,6 +151,8 @@ class PaymentSnapshot:
     cancellation_reason: str = ""
     error: ProviderError | None = None  # why the last try was declined
     raw_status: str = ""
+    attempt_number: int = 0
+    version: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,145 @@
+"""Webhooks of the sandbox PSP: Standard Webhooks signatures, one payment document per event.
+
+Every event carries the whole payment with its `version`, so an observation never needs a fetch.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from payments.providers import fields
+from payments.providers.base import (
+    InvalidSignature,
+    Notification,
+    Observation,
+    ObservedStatus,
+    PaymentSnapshot,
+    UnreadableEvent,
+)
+from payments.providers.fields import UnreadableObject
+from payments.providers.sandbox.errors import decline_error
+from payments.providers.strict_json import read_object
+
+TOLERANCE_SECONDS = 300
+
+STATUSES = {
+    "open": ObservedStatus.OPEN,
+    "requires_action": ObservedStatus.REQUIRES_ACTION,
+    "processing": ObservedStatus.PROCESSING,
+    "authorized": ObservedStatus.AUTHORIZED,
+    "captured": ObservedStatus.CAPTURED,
+    "canceled": ObservedStatus.CANCELED,
+    "declined": ObservedStatus.DECLINED,
+}
+
+
+def read_snapshot(payment: Mapping[str, Any]) -> PaymentSnapshot:
+    """The sandbox's payment document in our words. Raises UnreadableObject."""
+    raw_status = fields.required_text(payment, "status")
+    decline = fields.mapping(payment, "decline")
+    next_action = fields.mapping(payment, "next_action")
+    method = fields.mapping(payment, "method")
+    return PaymentSnapshot(
+        provider_reference=fields.required_text(payment, "id"),
+        status=STATUSES.get(raw_status, ObservedStatus.UNRECOGNISED),
+        amount_minor=fields.whole(payment, "amount_minor"),
+        currency=fields.required_text(payment, "currency"),
+        our_reference=fields.text(payment, "reference"),
+        charge_reference=fields.text(payment, "charge"),
+        amount_capturable_minor=fields.whole(payment, "amount_capturable_minor"),
+        amount_captured_minor=fields.whole(payment, "amount_captured_minor"),
+        fee_minor=fields.optional_whole(payment, "fee_minor"),
+        fee_currency=fields.text(payment, "fee_currency"),
+        settled=payment.get("settled") is True,
+        available_at=fields.moment(payment, "available_at"),
+        client_secret=fields.text(payment, "client_secret"),
+        next_action=dict(next_action) or None,
+        payment_method=fields.text(payment, "token"),
+        payment_method_summary={
+            name: fields.text(method, name) for name in ("kind", "brand", "last4") if method
+        },
+        cancellation_reason=fields.text(payment, "cancellation_reason"),
+        error=decline_error(decline) if decline else None,
+        raw_status=raw_status,
+        attempt_number=fields.whole(payment, "attempt"),
+        version=fields.whole(payment, "version"),
+    )
+
+
+def verify(
+    raw: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], now: datetime
+) -> None:
+    """Check a Standard Webhooks signature over the raw bytes. Raises InvalidSignature."""
+    message_id, sent_at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    signatures = headers.get("webhook-signature", "")
+    if not message_id or not sent_at or not signatures:
+        raise InvalidSignature("A webhook-id, -timestamp or -signature header is missing.")
+    if not sent_at.isascii() or not sent_at.isdecimal() or len(sent_at) > 12:
+        raise InvalidSignature("The webhook-timestamp is not a number of seconds.")
+    signed = f"{message_id}.{sent_at}.".encode() + raw
+    given = [entry[3:] for entry in signatures.split(" ") if entry.startswith("v1,")]
+    if not any(_matches(signed, secret, given) for secret in secrets):
+        raise InvalidSignature("No signature fits any of the endpoint's secrets.")
+    age_seconds = now.timestamp() - int(sent_at)
+    if age_seconds > TOLERANCE_SECONDS:
+        raise InvalidSignature(f"The webhook is {age_seconds:.0f} seconds old.")
+    if age_seconds < -TOLERANCE_SECONDS:
+        raise InvalidSignature(f"The webhook is {-age_seconds:.0f} seconds in the future.")
+
+
+def _matches(signed: bytes, secret: str, given: Sequence[str]) -> bool:
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise InvalidSignature("A configured webhook secret is not whsec_ and base64.") from None
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+    return any(hmac.compare_digest(expected, entry.encode()) for entry in given)
+
+
+def read_notification(raw: bytes) -> Notification:
+    """Which event this is and which payment it is about. Raises UnreadableEvent."""
+    event, payment = _open(raw)
+    try:
+        return Notification(
+            event_id=fields.required_text(event, "id"),
+            event_type=fields.required_text(event, "type"),
+            subject=fields.text(payment, "id"),
+            our_reference=fields.text(payment, "reference"),
+            livemode=event.get("livemode") is True,
+        )
+    except UnreadableObject as error:
+        raise UnreadableEvent(f"The event is unreadable: {error}.") from error
+
+
+def read_observation(raw: bytes) -> Observation:
+    """What the event says about its payment. Raises UnreadableEvent."""
+    event, payment = _open(raw)
+    try:
+        occurred_at = fields.moment(event, "created_at")
+        if occurred_at is None:
+            raise UnreadableObject("created_at is missing")
+        snapshot = read_snapshot(payment) if payment else None
+        return Observation(
+            event_id=fields.required_text(event, "id"),
+            event_type=fields.required_text(event, "type"),
+            provider_reference=snapshot.provider_reference if snapshot else "",
+            our_reference=snapshot.our_reference if snapshot else "",
+            occurred_at=occurred_at,
+            snapshot=snapshot,
+            relevant=snapshot is not None,
+        )
+    except UnreadableObject as error:
+        raise UnreadableEvent(f"The event is unreadable: {error}.") from error
+
+
+def _open(raw: bytes) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    try:
+        event = read_object(raw)
+        return event, fields.mapping(fields.mapping(event, "data"), "payment")
+    except ValueError as error:
+        raise UnreadableEvent(f"The body is not an event: {error}.") from error

@@ -1,0 +1,38 @@
+"""Reading JSON from outside: UTF-8, one object, each name once, no NaN or Infinity.
+
+A duplicate name is refused because two readers may take different values from it, and the one who
+checked need not be the one who acted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in `raw`. Raises ValueError, which says what is wrong."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+    try:
+        value = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if isinstance(value, dict):
+        return value
+    raise ValueError("not a JSON object")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"the name {name!r} is there twice")
+        result[name] = value
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,142 @@
+"""One HTTP request to a provider: sent once, bounded in time and size, its end told precisely.
+
+Every provider goes through here, so what counts as "surely not sent" is decided once:
+
+    NotSent      no connection came about (refused, unknown host, TLS refused, bulkhead full)
+    AnswerLost   the request may have arrived: time-out, broken connection, answer too large
+
+Nothing is retried and no redirect is followed. The deadline covers connecting, sending, waiting
+and reading together. Pools live on the module and hold no credentials.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NewConnectionError,
+    SSLError,
+)
+
+from payments.providers.bulkhead import Bulkhead, BulkheadFull
+
+MAXIMUM_ANSWER_BYTES = 1_048_576
+LONGEST_CONNECT_SECONDS = 5.0
+_CHUNK_BYTES = 65_536
+
+_pool = urllib3.PoolManager(num_pools=64, maxsize=64, retries=False)
+bulkhead = Bulkhead()
+
+
+class NotSent(Exception):
+    """The request surely never reached the provider. `busy`: the bulkhead refused it."""
+
+    def __init__(self, message: str, *, busy: bool = False) -> None:
+        super().__init__(message)
+        self.busy = busy
+
+
+class AnswerLost(Exception):
+    """The request may have reached the provider; there is no usable answer.
+
+    `http_status` is set where at least the status line arrived.
+    """
+
+    def __init__(self, message: str, *, http_status: int | None = None) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A complete answer. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    duration_ms: int
+
+
+def send(
+    *,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    timeout_seconds: float,
+    account_key: str,
+) -> Answer:
+    """Send one request and read the whole answer within `timeout_seconds`.
+
+    Raises NotSent or AnswerLost, and nothing else.
+    """
+    try:
+        with bulkhead.place(account_key):
+            return _send(method, url, headers, body, timeout_seconds)
+    except BulkheadFull as error:
+        raise NotSent(str(error), busy=True) from None
+
+
+def _send(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
+) -> Answer:
+    started = time.monotonic()
+    deadline = started + timeout_seconds
+    try:
+        response = _pool.request(
+            method,
+            url,
+            body=body,
+            headers=dict(headers),
+            timeout=urllib3.Timeout(
+                connect=min(timeout_seconds, LONGEST_CONNECT_SECONDS), total=timeout_seconds
+            ),
+            preload_content=False,
+            redirect=False,
+        )
+    except (NewConnectionError, ConnectTimeoutError, SSLError, LocationParseError) as error:
+        raise NotSent(_words(error)) from error
+    except HTTPError as error:
+        raise AnswerLost(_words(error)) from error
+    try:
+        content = _read(response, deadline)
+    except HTTPError as error:
+        response.close()
+        raise AnswerLost(_words(error), http_status=response.status) from error
+    except AnswerLost:
+        response.close()
+        raise
+    response.release_conn()
+    return Answer(
+        status=response.status,
+        headers={name.lower(): value for name, value in response.headers.items()},
+        body=content,
+        duration_ms=round((time.monotonic() - started) * 1000),
+    )
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """The body, with the deadline looked at between reads: a socket's own time-out starts anew
+    with every byte, so a PSP that drips would keep us for ever.
+    """
+    content = bytearray()
+    while chunk := response.read1(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > MAXIMUM_ANSWER_BYTES:
+            message = f"The answer is larger than {MAXIMUM_ANSWER_BYTES} bytes."
+            raise AnswerLost(message, http_status=response.status)
+        if time.monotonic() > deadline:
+            message = "The answer was not complete at the deadline."
+            raise AnswerLost(message, http_status=response.status)
+    return bytes(content)
+
+
+def _words(error: Exception) -> str:
+    """The exception's class and words, without the pool's representation in front of them."""
+    return f"{type(error).__name__}: {str(error).rpartition('>: ')[2] or error}"
