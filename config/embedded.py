@@ -34,7 +34,9 @@ from config.server_process import (
     last_lines,
     make_private_folder,
     open_private_log,
+    read_if_there,
     server_home,
+    start_time,
     temporary_home,
     write_private_file,
 )
@@ -162,10 +164,13 @@ def release_servers(data_dir: Path) -> None:
 def leave_servers(data_dir: Path, *, timeout_seconds: float = 20) -> None:
     """Release the servers and, if nobody else uses them, wait until they have stopped."""
     release_servers(data_dir)
-    state, deadline = data_dir / _STATE_FILE, time.monotonic() + timeout_seconds
-    used_by_others_after = time.monotonic() + 4 * _KEEPER_POLL_SECONDS
+    deadline = time.monotonic() + timeout_seconds
+    looks_at_others = 0
     while is_locked(data_dir / _KEEPER_LOCK) and time.monotonic() < deadline:
-        if state.exists() and time.monotonic() > used_by_others_after:
+        # Once is not enough: a keeper that stops holds the lock before it withdraws the addresses.
+        in_use = is_locked(data_dir / _USE_LOCK, shared=True) and _published(data_dir)
+        looks_at_others = looks_at_others + 1 if in_use else 0
+        if looks_at_others > 5:
             return
         time.sleep(0.03)
 
@@ -268,32 +273,41 @@ def keep_servers(data_dir: Path, *, poll_seconds: float = _KEEPER_POLL_SECONDS) 
     keeper_lock = lock_soon(data_dir / _KEEPER_LOCK)
     if keeper_lock is None:
         return
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, keeper_lock)
-        state = data_dir / _STATE_FILE
-        state.unlink(missing_ok=True)
+    with contextlib.ExitStack() as keep_until_the_end, contextlib.ExitStack() as stack:
+        keep_until_the_end.callback(os.close, keeper_lock)
+        (data_dir / _STATE_FILE).unlink(missing_ok=True)
         log_folder = data_dir / "log"
         make_private_folder(log_folder, owned_by_server=False)
         postgres, redis = server_pair(server_home(data_dir), log_folder)
-        try:
-            postgres.start()
-            redis.start()
-            write_private_file(state, json.dumps(asdict(addresses(postgres, redis)), indent=1))
-            while True:
-                with contextlib.suppress(BlockingIOError):
-                    stack.callback(os.close, lock(data_dir / _USE_LOCK, EXCLUSIVE | AT_ONCE))
-                    return
-                for server in (postgres, redis):
-                    if server.process is None or server.process.poll() is not None:
-                        server.start()
-                        write_private_file(
-                            state, json.dumps(asdict(addresses(postgres, redis)), indent=1)
-                        )
-                time.sleep(poll_seconds)
-        finally:
-            state.unlink(missing_ok=True)
-            redis.stop()
-            postgres.stop()
+        stack.callback(postgres.stop)
+        stack.callback(redis.stop)
+        stack.callback((data_dir / _STATE_FILE).unlink, missing_ok=True)
+        while True:
+            for server in (postgres, redis):
+                if server.process is None or server.process.poll() is not None:
+                    server.start()
+                    if postgres.process and redis.process:
+                        _publish(data_dir, addresses(postgres, redis))
+            time.sleep(poll_seconds)
+            with contextlib.suppress(BlockingIOError):
+                in_use = lock(data_dir / _USE_LOCK, EXCLUSIVE | AT_ONCE)
+                # Given back last: who comes meanwhile waits, and then starts another keeper.
+                keep_until_the_end.callback(os.close, in_use)
+                return
+
+
+def _publish(data_dir: Path, servers: Servers) -> None:
+    """Let the users know the addresses, and by which keeper they are served."""
+    keeper = {"keeper": os.getpid(), "keeper_started": start_time(os.getpid())}
+    state = json.dumps(keeper | asdict(servers), indent=1)
+    write_private_file(data_dir / _STATE_FILE, state)
+
+
+def _published(data_dir: Path) -> Servers | None:
+    """The addresses, unless the keeper that published them is gone."""
+    state = json.loads(read_if_there(data_dir / _STATE_FILE) or "{}")
+    keeper, started = state.pop("keeper", 0), state.pop("keeper_started", "")
+    return Servers(**state) if started and start_time(keeper) == started else None
 
 
 def _start_keeper(data_dir: Path) -> subprocess.Popen[bytes]:
@@ -319,8 +333,8 @@ def _wait_for_keeper(
     while time.monotonic() < deadline:
         ended = keeper is None or keeper.poll() is not None
         if is_locked(data_dir / _KEEPER_LOCK):
-            with contextlib.suppress(FileNotFoundError):
-                return Servers(**json.loads((data_dir / _STATE_FILE).read_text()))
+            if servers := _published(data_dir):
+                return servers
         elif (data_dir / _ERROR_FILE).exists():
             raise ServerFailed((data_dir / _ERROR_FILE).read_text())
         elif keeper and keeper.returncode:

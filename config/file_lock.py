@@ -62,10 +62,10 @@ def lock_soon(path: Path, *, patience_seconds: float = 1.0) -> int | None:
             time.sleep(0.01)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock exclusively."""
+def is_locked(path: Path, *, shared: bool = False) -> bool:
+    """Whether somebody holds the lock exclusively; with `shared`, whether anybody holds it."""
     try:
-        with locked(path, SHARED | AT_ONCE):
+        with locked(path, (EXCLUSIVE if shared else SHARED) | AT_ONCE):
             return False
     except BlockingIOError:
         return True

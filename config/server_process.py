@@ -268,6 +268,31 @@ def last_lines(log_path: Path, count: int = 6) -> str:
     return "\n".join(log_path.read_text(errors="replace").splitlines()[-count:])
 
 
+def process_status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; empty when the process is gone or dead."""
+    status = read_if_there(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return [] if not status or status[0] in "ZX" else status
+
+
+def boot_id() -> str:
+    """Names this boot of the machine."""
+    return read_if_there(Path("/proc/sys/kernel/random/boot_id")).strip()
+
+
+def start_time(pid: int) -> str:
+    """Boot and start time of a process, which together with its id name it for ever; "" if gone."""
+    status = process_status(pid)
+    return f"{boot_id()}:{status[19]}" if status else ""
+
+
+def read_if_there(path: Path) -> str:
+    """The text of a file that may vanish at any time; "" when it has."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def _processes_in(program: str, folder: Path) -> set[int]:
     """Process ids of running `program`s whose working directory is `folder`, parents only."""
     found: dict[int, int] = {}

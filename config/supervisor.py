@@ -22,9 +22,13 @@ from pathlib import Path
 import urllib3
 
 from config.server_process import (
+    boot_id,
     bound_to_parent,
     last_lines,
     open_private_log,
+    process_status,
+    read_if_there,
+    start_time,
     write_private_file,
 )
 
@@ -64,24 +68,34 @@ class _Child:
 class Supervisor:
     """Runs programs for the length of a `with`; leaving it stops every process it started."""
 
-    def __init__(self, *, folder: Path, log_folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        log_folder: Path,
+        say: Callable[[str], None],
+        stop_timeout_seconds: float = _STOP_TIMEOUT_SECONDS,
+    ) -> None:
         self._record = folder / "processes.json"
         self._log_folder = log_folder
         self._say = say
+        self._stop_timeout_seconds = stop_timeout_seconds
         self._children: list[_Child] = []
 
     def __enter__(self) -> Supervisor:
         """End what a killed supervisor left running."""
-        record: dict[str, str] = json.loads(_read(self._record) or "{}")
+        record: dict[str, str] = json.loads(read_if_there(self._record) or "{}")
         if processes := _left_over(record):
             self._say("A run that was killed left processes behind; they are ended now.")
-        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        deadline = time.monotonic() + self._stop_timeout_seconds
         for pid in processes:
             _signal(pid, signal.SIGTERM)
         while (processes := _left_over(record)) and time.monotonic() < deadline:
             time.sleep(0.05)
         for pid in processes:
             _signal(pid, signal.SIGKILL)
+        while _left_over(record):
+            time.sleep(0.01)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -133,7 +147,7 @@ class Supervisor:
         for child in reversed(self._children):
             if child.process.poll() is None:
                 child.process.terminate()
-        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        deadline = time.monotonic() + self._stop_timeout_seconds
         for child in reversed(self._children):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(max(0.0, deadline - time.monotonic()))
@@ -172,7 +186,7 @@ class Supervisor:
     def _write_record(self) -> None:
         """Process ids with their start times: an id alone may belong to another process later."""
         pids = [child.process.pid for child in self._children]
-        write_private_file(self._record, json.dumps({pid: _start_time(pid) for pid in pids}))
+        write_private_file(self._record, json.dumps({pid: start_time(pid) for pid in pids}))
 
 
 def require_free_port(port: int, *, purpose: str, way_out: str) -> None:
@@ -213,36 +227,13 @@ def _left_over(record: Mapping[str, str]) -> list[int]:
     """
     left_over = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (status := _status(int(entry.name))):
+        if entry.name.isdigit() and (status := process_status(int(entry.name))):
             session = status[3]
             started = record.get(session)
-            leader = _start_time(int(session)) if started else ""
-            if started and leader in ("", started) and _boot() == started.partition(":")[0]:
+            leader = start_time(int(session)) if started else ""
+            if started and leader in ("", started) and boot_id() == started.partition(":")[0]:
                 left_over.append(int(entry.name))
     return left_over
-
-
-def _status(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; empty when the process is gone or dead."""
-    status = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
-    return [] if not status or status[0] in "ZX" else status
-
-
-def _boot() -> str:
-    return _read(Path("/proc/sys/kernel/random/boot_id")).strip()
-
-
-def _start_time(pid: int) -> str:
-    """Boot and start time of a process, which together with its id name it for ever; "" if gone."""
-    status = _status(pid)
-    return f"{_boot()}:{status[19]}" if status else ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def _reason(returncode: int) -> str:

@@ -26,7 +26,7 @@ else
 fi
 
 installed=.venv/installed-requirements.lock
-if [ "$(version_of .venv/bin/python)" = "$wanted" ]; then
+if [ "$(version_of .venv/bin/python)" = "$wanted" ] && .venv/bin/python -c 'import pip' 2>/dev/null; then
     if cmp -s requirements.lock "$installed"; then exit 0; fi
 else
     "$PYTHON" -m venv --clear .venv || {
