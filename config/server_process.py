@@ -129,13 +129,17 @@ def socket_folder(home: Path, *, longest_socket_name: str) -> Path:
     return folder
 
 
-def runnable_copy(package_folder: Path, program: Path, *, also: Sequence[Path] = ()) -> Path:
+def runnable_copy(
+    package_folder: Path, program: Path, *, also: Sequence[Path] = (), without: Sequence[str] = ()
+) -> Path:
     """The path of `program` (inside `package_folder`) that the servers' account can execute.
 
     That is the installed program wherever possible. Where it lies in a closed folder, the package
-    and the folders in `also` are copied once to /var/lib/florin/programs, owned by root.
+    and the folders in `also` are copied once to /var/lib/florin/programs, owned by root; entries
+    named in `without` stay behind.
     """
     account = server_account()
+    ignored = shutil.ignore_patterns(*without)
     if account is None or _runs_as(program, account):
         return program
     version = f"{package_folder.name}-{int(program.stat().st_mtime)}-{program.stat().st_size}"
@@ -146,7 +150,7 @@ def runnable_copy(package_folder: Path, program: Path, *, also: Sequence[Path] =
     if not target.exists():
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=programs))
         for folder in (package_folder, *also):
-            shutil.copytree(folder, unfinished / folder.name, symlinks=True)
+            shutil.copytree(folder, unfinished / folder.name, symlinks=True, ignore=ignored)
         unfinished.chmod(0o755)
         try:
             unfinished.rename(target)
