@@ -103,7 +103,7 @@ class Change:
         self._before = payment.version
         self._is_new = payment._state.adding
         self._transitions: list[Transition] = []
-        self._audit: list[log.Record] = []
+        self._audit: list[log.NewEvent] = []
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._books: list[Callable[..., Any]] = []
 
@@ -135,7 +135,7 @@ class Change:
     ) -> None:
         """Add an audit event about this payment."""
         self._audit.append(
-            log.Record(
+            log.NewEvent(
                 event_type=event_type,
                 stream_type="payment",
                 stream_id=self.payment.pk,

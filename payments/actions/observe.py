@@ -80,6 +80,8 @@ def observe(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Effe
     news is about and is saved here. Raises ContradictoryNews.
     """
     payment = change.payment
+    if snapshot.version and snapshot.version < attempt.provider_version:
+        return Effect.SUPERSEDED
     if snapshot.status == ObservedStatus.UNRECOGNISED:
         change.audit("provider.status_unrecognised", {"raw_status": snapshot.raw_status})
         return Effect.UNRECOGNISED
@@ -176,7 +178,11 @@ def _path(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> tuple[
 
 
 def _is_new_try(attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
-    """True when a decline is surely about another charge than the attempt's own."""
+    """True when a decline is surely about another try than the attempt's own: the PSP counts it
+    higher, or, where it does not count, names another charge.
+    """
+    if snapshot.attempt_number:
+        return snapshot.attempt_number > attempt.provider_try
     return bool(snapshot.charge_reference) and snapshot.charge_reference != attempt.charge_reference
 
 
@@ -202,6 +208,8 @@ def next_attempt(payment: Payment, previous: Attempt, *, now: datetime) -> Attem
         number=previous.number + 1,
         provider_account=previous.provider_account,
         provider_reference=previous.provider_reference,
+        provider_version=previous.provider_version,
+        provider_try=previous.provider_try,
         created_at=now,
     )
 
@@ -215,6 +223,8 @@ def _bind(attempt: Attempt, snapshot: PaymentSnapshot) -> None:
             f"{snapshot.provider_reference}"
         )
     attempt.provider_reference = snapshot.provider_reference
+    attempt.provider_version = max(attempt.provider_version, snapshot.version)
+    attempt.provider_try = max(attempt.provider_try, snapshot.attempt_number)
     if snapshot.charge_reference:
         attempt.charge_reference = snapshot.charge_reference
     attempt.keep_client_secret(snapshot.client_secret)

@@ -62,8 +62,7 @@ def record_outcome(
     def settle(change: Change, attempt: Attempt) -> str:
         if result.outcome == Outcome.DECLINED:
             assert result.error is not None, "Bug! a decline says why"
-            _take_in_decline(change, operation, attempt, result.error, result)
-            return result.outcome.value
+            return _take_in_decline(change, operation, attempt, result.error, result)
         if result.outcome in (Outcome.NOT_SENT, Outcome.UNKNOWN):
             return ""
         assert result.snapshot is not None, f"Bug! {result.outcome} came without a snapshot"
@@ -96,9 +95,8 @@ def conclude(
                 refused = snapshot.status in _REFUSED
                 return Outcome.DECLINED.value if refused else Outcome.OK.value
             if expired:
-                _take_in_decline(change, operation, attempt, _NOT_EXECUTED, result)
                 operation.error = error_object(_NOT_EXECUTED)
-                return Outcome.DECLINED.value
+                return _take_in_decline(change, operation, attempt, _NOT_EXECUTED, result)
         if not exhausted:
             return ""
         if can_take(change.payment.state, "outcome_unknown_exhausted"):
@@ -212,25 +210,31 @@ def _take_in_decline(
     attempt: Attempt,
     error: ProviderError,
     result: Result,
-) -> None:
-    """The PSP said no to this operation: what that leaves of the payment and its attempt."""
+) -> str:
+    """The PSP said no to this operation: what that leaves of the payment and its attempt.
+
+    A no because the thing was done already (captured or canceled at the PSP) is a yes.
+    """
     payment = change.payment
     snapshot = result.snapshot
-    if operation.kind == Kind.CANCEL:
-        payment.cancellation_reason = ""
-        return
-    if operation.kind == Kind.CAPTURE:
+    if snapshot is not None:
+        observe(change, attempt, snapshot)
+    if operation.kind in (Kind.CAPTURE, Kind.CANCEL):
+        if snapshot is not None and _shows_execution(operation, snapshot.status):
+            operation.error = None
+            return Outcome.OK.value
         if payment.state == State.CAPTURE_PENDING:
             payment.outcome = ""
             payment.last_error = error_object(error)
             change.advance("capture_failed_retryable", attempt)
-        return
-    if snapshot is not None and snapshot.status in _REFUSED:
-        observe(change, attempt, snapshot)
-    elif payment.state in (State.PROCESSING, State.REQUIRES_ACTION):
-        decline(change, attempt, error)
-    elif payment.state == State.CREATED:
-        refuse_open_attempt(change, attempt, error)
+        if operation.kind == Kind.CANCEL and payment.state != State.CANCELED:
+            payment.cancellation_reason = ""
+    elif attempt.state not in (Attempt.State.DECLINED, Attempt.State.SUCCEEDED):
+        if payment.state in (State.PROCESSING, State.REQUIRES_ACTION):
+            decline(change, attempt, error)
+        elif payment.state == State.CREATED:
+            refuse_open_attempt(change, attempt, error)
+    return Outcome.DECLINED.value
 
 
 def retry_delay(try_count: int, *, result: Result | None = None) -> timedelta:

@@ -13,6 +13,7 @@ import secrets
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from simple_history.models import HistoricalRecords
 from typeid import TypeID
 
@@ -69,6 +70,7 @@ class Merchant(models.Model):
                 condition=Q(status__in=["active", "suspended"]), name="merchant_status_known"
             ),
         ]
+        indexes = [models.Index(Lower("email"), name="merchant_by_email")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.id})"
@@ -103,6 +105,7 @@ class ApiKey(models.Model):
                 condition=Q(kind__in=["secret", "publishable"]), name="api_key_kind_known"
             ),
         ]
+        permissions = [("issue_live_apikey", "Can issue live API keys")]
 
     def __str__(self) -> str:
         return f"{self.prefix}… ({self.id})"

@@ -148,7 +148,8 @@ class Payment(FSMModelMixin, models.Model):
                 name="payment_settled_has_time",
             ),
             models.UniqueConstraint(
-                fields=["merchant", "livemode", "merchant_reference"],
+                # The reference leads, so that staff find a payment by it alone.
+                fields=["merchant_reference", "merchant", "livemode"],
                 condition=~Q(merchant_reference=""),
                 name="payment_merchant_reference_once",
             ),
@@ -310,6 +311,10 @@ class Attempt(models.Model):
     payment_method_token = models.CharField(max_length=200, blank=True)
     client_secret_encrypted = models.BinaryField(null=True)
     error = models.JSONField(null=True, blank=True)
+    # What the PSP last told us about its object: its own version of it, and which try it counts.
+    # 0 where the PSP does not say.
+    provider_version = models.PositiveIntegerField(default=0)
+    provider_try = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -325,8 +330,16 @@ class Attempt(models.Model):
             ),
         ]
         indexes = [
+            # The references lead, so that staff find an attempt by one alone.
             models.Index(
-                fields=["provider_account", "provider_reference"], name="attempt_by_reference"
+                fields=["provider_reference", "provider_account"],
+                condition=~Q(provider_reference=""),
+                name="attempt_by_reference",
+            ),
+            models.Index(
+                fields=["charge_reference", "provider_account"],
+                condition=~Q(charge_reference=""),
+                name="attempt_by_charge",
             ),
         ]
 

@@ -19,12 +19,13 @@ from typing import Any
 import urllib3
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 from rich.console import Console
 
 from payments.management.commands.load_demo import DEMO_FILE, write_demo_file
 from payments.models import ProviderAccount
 from payments.story import Judgement, judge_settled_payment, story_of
-from webhooks.signing import SignatureInvalid, verify
+from webhooks.signing import InvalidSignature, verify
 
 STEP_DEADLINE_SECONDS = 60
 POLL_SECONDS = 0.1
@@ -46,8 +47,8 @@ class Receiver:
                 raw = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 try:
-                    verify(raw, headers, secret=secret(), now_seconds=time.time())
-                except SignatureInvalid as error:
+                    verify(secret=secret(), headers=headers, body=raw, now=timezone.now())
+                except InvalidSignature as error:
                     receiver.refused.append(str(error))
                     self.send_response(400)
                 else:
@@ -56,7 +57,7 @@ class Receiver:
                     self.send_response(204)
                 self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing: the command prints what came."""
 
         self._server = ThreadingHTTPServer((host, int(port)), Handler)
