@@ -1,0 +1,213 @@
+"""The last net under the audit log: no card number and no secret is hashed into it for ever.
+
+Callers choose what they record. This scanner assumes that one day somebody chooses wrongly: it
+walks the value, masks what looks like a card number (13 to 19 digits of a known issuer range that
+pass the Luhn check), Authorization values and secrets known by their prefix or by the name of
+their key, and says so (`masked`). It also makes the value writable: what JSON, PostgreSQL or
+RFC 8785 cannot carry exactly becomes text. It masks and counts, it does not raise: a payment must
+not fail because a message was too talkative. Only a value of no known type is refused, because
+that is a mistake of the program and not of the data.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from prometheus_client import Counter
+
+REDACTIONS = Counter(
+    "florin_audit_redactions_total",
+    "Values masked by the last-resort scanner before an audit event was written",
+    ["kind"],
+)
+
+_MASK = "[redacted]"
+_DEEPEST_LEVEL = 50
+# RFC 8785 numbers are doubles: larger integers would not survive exactly.
+_LARGEST_INTEGER = 2**53 - 1
+
+# First digits (from, to) and the lengths that go with them, of the card schemes in use.
+_ISSUERS: tuple[tuple[str, str, range], ...] = (
+    ("4", "4", range(13, 20)),  # Visa
+    ("51", "55", range(16, 17)),  # Mastercard
+    ("2221", "2720", range(16, 17)),  # Mastercard
+    ("34", "34", range(15, 16)),  # American Express
+    ("37", "37", range(15, 16)),  # American Express
+    ("300", "305", range(14, 20)),  # Diners Club
+    ("36", "36", range(14, 20)),  # Diners Club
+    ("38", "39", range(14, 20)),  # Diners Club
+    ("60", "60", range(16, 20)),  # Discover, RuPay
+    ("62", "62", range(16, 20)),  # UnionPay
+    ("64", "65", range(16, 20)),  # Discover, RuPay
+    ("81", "82", range(16, 20)),  # UnionPay, RuPay
+    ("3528", "3589", range(16, 20)),  # JCB
+    ("2200", "2204", range(16, 20)),  # Mir
+    ("50", "50", range(13, 20)),  # Maestro
+    ("56", "58", range(13, 20)),  # Maestro
+    ("63", "63", range(13, 20)),  # Maestro
+    ("67", "67", range(13, 20)),  # Maestro
+)
+# Digits in one piece, or in the groups cards are printed in; not a part of a longer word, so that
+# hexadecimal ids are left alone, and not the digits of a decimal fraction.
+_CARD = re.compile(
+    r"(?<![0-9A-Za-z])(?<![0-9]\.)"
+    r"(?:[0-9]{13,19}|[0-9]{4}(?:[ -][0-9]{4}){3}(?:[ -]?[0-9]{1,3})?"
+    r"|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5})"
+    r"(?![0-9A-Za-z])"
+)
+_SECRET_TEXTS = (
+    re.compile(r"\b(bearer |basic )\s*[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
+    re.compile(r"\b((?:sk|rk)_(?:test|live)_)[0-9A-Za-z]+"),
+    re.compile(r"\b(whsec_)[0-9A-Za-z+/=]+"),
+    re.compile(r"\b([0-9A-Za-z_]+_secret_)[0-9A-Za-z]+"),
+)
+# Compared without case, underscores and dashes.
+_SECRET_NAMES = frozenset(
+    {
+        *("authorization", "proxyauthorization", "cookie", "setcookie"),
+        *("accesstoken", "refreshtoken", "idtoken", "sessiontoken", "passwd", "passphrase", "pin"),
+        *("cvc", "cvc2", "cvv", "cvv2", "cvn", "csc", "cardverificationvalue", "securitycode"),
+        *("trackdata", "track1", "track2"),
+    }
+)
+_SECRET_ENDINGS = ("secret", "password", "privatekey", "apikey", "secretkey")
+_AMOUNT_ENDINGS = ("minor", "amount")
+
+
+class UnsupportedValue(TypeError):
+    """A value that JSON has no form for; the message names where it stands and its type."""
+
+
+@dataclass(slots=True)
+class Scanned:
+    """The writable value, and whether anything in it was masked."""
+
+    value: Any
+    masked: bool
+
+
+def scan(value: Any) -> Scanned:
+    """Make `value` (JSON types, Decimal, UUID, dates, enums, nested) safe to be kept for ever.
+
+    Raises UnsupportedValue for any other type.
+    """
+    scanner = _Scanner()
+    return Scanned(value=scanner.clean(value, name="", path="body", level=0), masked=scanner.masked)
+
+
+def scan_text(text: str) -> Scanned:
+    """The same for one text that is not part of a body."""
+    scanner = _Scanner()
+    return Scanned(value=scanner.clean_text(text), masked=scanner.masked)
+
+
+class _Scanner:
+    def __init__(self) -> None:
+        self.masked = False
+
+    def clean(self, value: Any, *, name: str, path: str, level: int) -> Any:
+        """`name` is the key the value stands under, `path` the way to it, for error messages."""
+        if isinstance(value, Enum):
+            value = value.value
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, Mapping | list | tuple):
+            return self._clean_container(value, name=name, path=path, level=level)
+        if name and _names_a_secret(name):
+            return self._mask("secret", _MASK) if value != "" else ""
+        if isinstance(value, str):
+            return self.clean_text(value)
+        if isinstance(value, int):
+            return self._clean_integer(value, name=name)
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if isinstance(value, Decimal | UUID):
+            return str(value)
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat(timespec="microseconds")
+        if isinstance(value, date):
+            return value.isoformat()
+        raise UnsupportedValue(f"{path} is a {type(value).__name__}, which JSON cannot carry")
+
+    def _clean_container(
+        self, value: Mapping[Any, Any] | Sequence[Any], *, name: str, path: str, level: int
+    ) -> Any:
+        if level >= _DEEPEST_LEVEL:
+            return self._mask("too_deep", f"[deeper than {_DEEPEST_LEVEL} levels]")
+        if not isinstance(value, Mapping):
+            return [
+                self.clean(item, name=name, path=f"{path}[{index}]", level=level + 1)
+                for index, item in enumerate(value)
+            ]
+        cleaned: dict[str, Any] = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise UnsupportedValue(f"{path} has the key {key!r}, and keys must be text")
+            kept = self.clean_text(key)
+            while kept in cleaned:  # two keys that differ only in what was replaced
+                kept += "\ufffd"
+            cleaned[kept] = self.clean(item, name=key, path=f"{path}.{kept}", level=level + 1)
+        return cleaned
+
+    def clean_text(self, text: str) -> str:
+        if "\0" in text or not text.isascii():
+            writable = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            writable = writable.replace("\0", "\ufffd")
+            if writable != text:
+                self._mask("unwritable_text", writable)
+            text = writable
+        if len(text) >= 13:
+            text = _CARD.sub(self._mask_card, text)
+        for pattern in _SECRET_TEXTS:
+            text, found = pattern.subn(lambda match: match[1] + _MASK, text)
+            if found:
+                self._mask("secret", text)
+        return text
+
+    def _clean_integer(self, value: int, *, name: str) -> int | str:
+        text = str(value)
+        if 13 <= len(text) <= 19 and not _squeezed(name).endswith(_AMOUNT_ENDINGS):
+            masked = _CARD.sub(self._mask_card, text)
+            if masked != text:
+                return masked
+        return value if abs(value) <= _LARGEST_INTEGER else text
+
+    def _mask_card(self, match: re.Match[str]) -> str:
+        digits = match[0].replace(" ", "").replace("-", "")
+        if not (_is_issued(digits) and _passes_luhn(digits)):
+            return match[0]
+        return self._mask("card_number", f"{digits[:6]}{'*' * (len(digits) - 10)}{digits[-4:]}")
+
+    def _mask(self, kind: str, replacement: str) -> str:
+        self.masked = True
+        REDACTIONS.labels(kind=kind).inc()
+        return replacement
+
+
+def _squeezed(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _names_a_secret(name: str) -> bool:
+    squeezed = _squeezed(name)
+    return squeezed in _SECRET_NAMES or squeezed.endswith(_SECRET_ENDINGS)
+
+
+def _is_issued(digits: str) -> bool:
+    return any(
+        first <= digits[: len(first)] <= last and len(digits) in lengths
+        for first, last, lengths in _ISSUERS
+    )
+
+
+def _passes_luhn(digits: str) -> bool:
+    doubled = (2 * int(digit) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(n - 9 if n > 9 else n for n in doubled)) % 10 == 0
