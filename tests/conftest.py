@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 import django
 import psycopg
 import pytest
+from pytest_django import DjangoDbBlocker
 
 from config import embedded
 from config.embedded import PrivateServers
@@ -40,7 +41,7 @@ def django_db_setup() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def databases(django_db_blocker: pytest.FixtureRequest) -> Iterator[TestDatabases]:
+def databases(django_db_blocker: DjangoDbBlocker) -> Iterator[TestDatabases]:
     """The databases of this test process, open to every test."""
     from django.db import connections
 

@@ -168,7 +168,8 @@ def _migrate(servers: Servers) -> None:
         check=False,
     )
     if completed.returncode != 0:
-        raise ServerFailed(f"manage.py setup_database failed:\n{completed.stderr}")
+        end = "\n".join(completed.stderr.strip().splitlines()[-12:])
+        raise ServerFailed(f"manage.py setup_database failed:\n{end}")
 
 
 def _shape() -> str:
@@ -201,7 +202,7 @@ def _own_redis_database(redis_url: str) -> str:
     to whoever works on the server by hand.
     """
     client = redis.Redis.from_url(redis_url)
-    count = int(client.config_get("databases")["databases"])
+    count = int(client.config_get("databases")["databases"] or 16)
     client.close()
     for number in range(1, count):
         descriptor = os.open(_folder() / f"redis-{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -142,10 +142,12 @@ def test_the_database_promises_durability_and_sorts_by_code_point(
     private: PrivateServers,
 ) -> None:
     with psycopg.connect(private.servers.superuser_url) as connection:
-        settings = {
-            name: connection.execute(f"SHOW {name}").fetchone()[0]
-            for name in ("fsync", "synchronous_commit", "full_page_writes", "listen_addresses")
-        }
+        settings: dict[str, str] = dict(
+            connection.execute(
+                "SELECT name, setting FROM pg_settings WHERE name IN "
+                "('fsync', 'synchronous_commit', 'full_page_writes', 'listen_addresses')"
+            ).fetchall()
+        )
         locale = connection.execute(
             "SELECT datlocprovider::text, datlocale FROM pg_database WHERE datname = 'florin'"
         ).fetchone()

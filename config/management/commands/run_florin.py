@@ -36,6 +36,14 @@ from config.supervisor import Program, Supervisor, SupervisorFailed, require_fre
 _WATCH_SECONDS = 0.2
 _SANDBOX_PORT_OFFSET = 10
 _RECEIVER_PORT_OFFSET = 20
+_SHOWN = (
+    "base_url",
+    "secret_key",
+    "publishable_key",
+    "admin_url",
+    "admin_user",
+    "admin_password",
+)
 
 
 class Command(BaseCommand):
@@ -90,10 +98,9 @@ class Command(BaseCommand):
     def _show_addresses(self, folder: Path) -> None:
         path = folder / "demo.json"
         demo: dict[str, str] = json.loads(path.read_text())
-        width = max(len(name) for name in demo)
-        self._say(f"\nAddresses and keys of this installation (also in {path}):")
-        for name, value in demo.items():
-            self._say(f"  {name.ljust(width)}  {value}")
+        self._say(f"\nAddresses, the admin login and the test keys (also in {path}):")
+        for name in _SHOWN:
+            self._say(f"  {name.ljust(max(map(len, _SHOWN)))}  {demo[name]}")
 
     def _say(self, sentence: str) -> None:
         self.stdout.write(sentence)
