@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks
+
+
+class WebhooksConfig(AppConfig):
+    name = "webhooks"
+    verbose_name = "Events and webhooks"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from audit import encryption
+        from webhooks.handlers import check_settings
+
+        checks.register(check_settings)
+        encryption.register("webhooks.WebhookEndpoint", "secret")
+        encryption.register("webhooks.WebhookEndpoint", "previous_secret")

@@ -1,0 +1,37 @@
+"""The tables of the event pipeline; private to this app.
+
+lanes      who may drain what right now, and the footprints of runs that never ended
+inbox      what providers told us, byte for byte, and what became of it
+outbox     what happened here (domain events) and who has been told
+merchants  where merchants listen, and every delivery and attempt
+sweeping   periodic jobs and signs of life
+"""
+
+from __future__ import annotations
+
+from webhooks.models.inbox import InboxEvent, InboxKey
+from webhooks.models.lanes import DrainFootprint, Lane
+from webhooks.models.merchants import (
+    DeliveryAttempt,
+    EndpointHealth,
+    MerchantDelivery,
+    WebhookEndpoint,
+)
+from webhooks.models.outbox import DomainEvent, EventDelivery, EventStream
+from webhooks.models.sweeping import Heartbeat, PeriodicJob
+
+__all__ = [
+    "DeliveryAttempt",
+    "DomainEvent",
+    "DrainFootprint",
+    "EndpointHealth",
+    "EventDelivery",
+    "EventStream",
+    "Heartbeat",
+    "InboxEvent",
+    "InboxKey",
+    "Lane",
+    "MerchantDelivery",
+    "PeriodicJob",
+    "WebhookEndpoint",
+]

@@ -1,0 +1,50 @@
+"""Celery tasks: a message is a tap on the shoulder and carries nothing.
+
+Mental model: what is to be done stands in PostgreSQL. Losing, repeating or reordering these
+messages changes when it is done, never whether or how often; the sweeper does the same without
+any message. So no task has arguments, results or retries.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from celery import shared_task
+
+from webhooks import delivery, inbox, outbox, sweeper
+
+# Well below the soft time limit of 45 s, with the 15 s of a last request left over.
+DELIVERY_BUDGET_SECONDS = 25.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@shared_task
+def drain_inbox() -> None:
+    """Apply provider events that are due."""
+    inbox.drain(apply=inbox.configured_apply(), now=_now())
+
+
+@shared_task
+def drain_outbox() -> None:
+    """Hand domain events that are due to their handlers."""
+    outbox.drain(now=_now())
+
+
+@shared_task
+def deliver() -> None:
+    """Send merchants' deliveries that are due."""
+    deadline = time.monotonic() + DELIVERY_BUDGET_SECONDS
+    delivery.deliver(clock=_now, stopping=lambda: time.monotonic() > deadline)
+
+
+@shared_task
+def sweep() -> None:
+    """One pass of the sweeper, for beat: a second way to completion where the sweeper is down."""
+    now = _now()
+    sweeper.drain_queues(now=now)
+    for name in sweeper.registered_jobs():
+        sweeper.run_if_due(name, clock=_now)
