@@ -11,18 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
 from django_fsm import TransitionNotAllowed
 
 from audit import log
+from ledger.posting import Posting, post_many
 from payments.models import Attempt, Payment, Transition
 from payments.representation import payment_object
 from payments.states import AWAITING_PROVIDER, State
 from webhooks import outbox
 
 Clock = Callable[[], datetime]
+
+
+class Bookkeeping(Protocol):
+    """Describes the journal entry of one money event, or None when nothing moves."""
+
+    def __call__(self, payment: Payment, *, now: datetime) -> Posting | None: ...
+
 
 # The domain event that announces each state a payment arrives in (docs/events.md).
 ANNOUNCEMENTS: dict[State, str] = {
@@ -105,7 +113,7 @@ class Change:
         self._transitions: list[Transition] = []
         self._audit: list[log.NewEvent] = []
         self._events: list[tuple[str, dict[str, Any]]] = []
-        self._books: list[Callable[..., Any]] = []
+        self._books: list[Bookkeeping] = []
 
     def begin(self, attempt: Attempt) -> None:
         """Record a new payment's first moment; its row is inserted by `write`."""
@@ -145,9 +153,9 @@ class Change:
             )
         )
 
-    def book(self, posting: Callable[..., Any]) -> None:
-        """Post to the ledger at the end: `posting(payment, now=...)` from payments.bookkeeping."""
-        self._books.append(posting)
+    def book(self, bookkeeping: Bookkeeping) -> None:
+        """Post to the ledger at the end; `bookkeeping` is a function of payments.bookkeeping."""
+        self._books.append(bookkeeping)
 
     def write(self) -> None:
         """Write everything, in the caller's transaction."""
@@ -172,8 +180,10 @@ class Change:
                 now=self.now,
                 causation_id=self.cause.id,
             )
-        for posting in self._books:
-            posting(self.payment, now=self.now)
+        described = [describe(self.payment, now=self.now) for describe in self._books]
+        postings = [posting for posting in described if posting is not None]
+        if postings:
+            post_many(postings)
 
     def postpone_poll(self) -> None:
         """The poller asked and learnt nothing new: ask later, twice as late as before."""

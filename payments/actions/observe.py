@@ -278,7 +278,7 @@ def _mark_captured(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) 
     )
     payment.last_error = None
     payment.payment_method = dict(snapshot.payment_method_summary) or payment.payment_method
-    change.book(bookkeeping.book_captured)
+    change.book(bookkeeping.captured)
 
 
 def _mark_canceled(payment: Payment, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
@@ -307,7 +307,7 @@ def _learn_money_facts(change: Change, attempt: Attempt, snapshot: PaymentSnapsh
         learnt = _learn_fee(change, snapshot.fee_minor, snapshot.fee_currency or snapshot.currency)
     if snapshot.settled and payment.state == State.CAPTURED:
         payment.amount_settled_minor = payment.amount_captured_minor
-        change.book(bookkeeping.book_settled)
+        change.book(bookkeeping.settled)
         change.advance("psp_settled", attempt)
         learnt = True
     return learnt
@@ -322,8 +322,7 @@ def _learn_fee(change: Change, fee_minor: int, currency: str) -> bool:
         )
     if payment.provider_fee_minor is None:
         payment.provider_fee_minor = fee_minor
-        if fee_minor > 0:
-            change.book(bookkeeping.book_provider_fee)
+        change.book(bookkeeping.provider_fee)
         change.audit("payment.provider_fee_learnt", {"fee_minor": fee_minor, "currency": currency})
         return True
     if payment.provider_fee_minor != fee_minor:
