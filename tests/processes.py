@@ -95,10 +95,9 @@ def web(
 ) -> Iterator[RunningProcess]:
     """The real web process on this test process's databases, the sandbox provider behind it."""
     folder = tmp_path_factory.mktemp("web")
-    static_folder = folder / "static"
     environment = {
         **os.environ,
-        "FLORIN_STATIC_ROOT": str(static_folder),
+        "FLORIN_DATA_DIR": str(folder),
         "FLORIN_DATABASE_POOL_SIZE": str(processes.WEB_THREADS_PER_WORKER),
     }
     subprocess.run(
@@ -107,7 +106,9 @@ def web(
         check=True,
     )
     url = os.environ["FLORIN_BASE_URL"]
-    command = processes.web(port=urlsplit(url).port or 0, workers=1, static_folder=static_folder)
+    command = processes.web(
+        port=urlsplit(url).port or 0, workers=1, static_folder=folder / "static"
+    )
     with running(
         command,
         log_path=folder / "web.log",
