@@ -11,6 +11,7 @@ and reading together. Pools live on the module and hold no credentials.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,10 +101,11 @@ def _send(
             preload_content=False,
             redirect=False,
         )
-    except (NewConnectionError, ConnectTimeoutError, SSLError, LocationParseError) as error:
-        raise NotSent(_words(error)) from error
     except HTTPError as error:
-        raise AnswerLost(_words(error)) from error
+        raise (NotSent if _never_connected(error) else AnswerLost)(_words(error)) from error
+    except ValueError as error:
+        # A header or an address that cannot be written down, for example a key with a line break.
+        raise NotSent(f"{type(error).__name__}: the request cannot be formed") from error
     try:
         content = _read(response, deadline)
     except HTTPError as error:
@@ -119,6 +121,14 @@ def _send(
         body=content,
         duration_ms=round((time.monotonic() - started) * 1000),
     )
+
+
+def _never_connected(error: HTTPError) -> bool:
+    """Whether the error came before a single byte of the request could have been sent."""
+    if isinstance(error, SSLError):
+        # Any other TLS error may just as well come in the middle of the exchange.
+        return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args)
+    return isinstance(error, NewConnectionError | ConnectTimeoutError | LocationParseError)
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

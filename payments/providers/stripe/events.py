@@ -1,0 +1,128 @@
+"""Webhooks of Stripe: the `Stripe-Signature` header, snapshot events, and what each type tells.
+
+    payment_intent.*            the whole PaymentIntent; when it succeeded, a fetch brings the fee
+    charge.*                    a hint that fee, availability or state changed: fetch
+    everything else             stored, not about a payment's state
+
+The SDK verifies text and refuses old timestamps only; this checks the raw bytes, several secrets
+and both directions of time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from payments.providers import fields
+from payments.providers.base import (
+    InvalidSignature,
+    Notification,
+    Observation,
+    ObservedStatus,
+    PaymentSnapshot,
+    UnreadableEvent,
+)
+from payments.providers.fields import UnreadableObject
+from payments.providers.strict_json import read_object
+from payments.providers.stripe.snapshots import our_reference, read_snapshot
+
+TOLERANCE_SECONDS = 300
+
+# Charge events whose news is on the PaymentIntent or on the balance transaction behind it.
+CHARGE_HINTS = frozenset(
+    {"charge.succeeded", "charge.updated", "charge.failed", "charge.captured", "charge.pending"}
+)
+
+
+def verify(
+    raw: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], now: datetime
+) -> None:
+    """Check `Stripe-Signature` over the raw bytes. Raises InvalidSignature."""
+    header = headers.get("stripe-signature", "")
+    if not header:
+        raise InvalidSignature("The stripe-signature header is missing.")
+    parts = [part.strip().partition("=") for part in header.split(",")]
+    times = [value for name, _, value in parts if name == "t"]
+    given = [value for name, _, value in parts if name == "v1"]
+    if len(times) != 1 or not times[0].isascii() or not times[0].isdecimal() or len(times[0]) > 12:
+        raise InvalidSignature("The stripe-signature header has no time (t=).")
+    signed = f"{times[0]}.".encode() + raw
+    if not any(_matches(signed, secret, given) for secret in secrets):
+        raise InvalidSignature("No v1 signature fits any of the endpoint's secrets.")
+    age_seconds = now.timestamp() - int(times[0])
+    if age_seconds > TOLERANCE_SECONDS:
+        raise InvalidSignature(f"The webhook is {age_seconds:.0f} seconds old.")
+    if age_seconds < -TOLERANCE_SECONDS:
+        raise InvalidSignature(f"The webhook is {-age_seconds:.0f} seconds in the future.")
+
+
+def _matches(signed: bytes, secret: str, given: Sequence[str]) -> bool:
+    if not secret.strip():
+        raise InvalidSignature("A configured webhook secret is empty.")
+    expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode()
+    return any(hmac.compare_digest(expected, entry.encode()) for entry in given)
+
+
+def read_notification(raw: bytes) -> Notification:
+    """Which event this is and which payment it is about. Raises UnreadableEvent."""
+    try:
+        event, subject = _open(raw)
+        about = _payment_reference(fields.required_text(event, "type"), subject)
+        return Notification(
+            event_id=fields.required_text(event, "id"),
+            event_type=fields.required_text(event, "type"),
+            subject=about,
+            our_reference=our_reference(subject) if about else "",
+            livemode=event.get("livemode") is True,
+        )
+    except ValueError as error:
+        raise UnreadableEvent(f"The event is unreadable: {error}.") from error
+
+
+def read_observation(raw: bytes) -> Observation:
+    """What the event says about its payment. Raises UnreadableEvent."""
+    try:
+        event, subject = _open(raw)
+        event_type = fields.required_text(event, "type")
+        about = _payment_reference(event_type, subject)
+        occurred_at = fields.epoch(event, "created")
+        if occurred_at is None:
+            raise UnreadableObject("created is missing")
+        snapshot = _snapshot(event_type, subject)
+        hint = snapshot is None or snapshot.status == ObservedStatus.CAPTURED
+        return Observation(
+            event_id=fields.required_text(event, "id"),
+            event_type=event_type,
+            provider_reference=about,
+            our_reference=our_reference(subject) if about else "",
+            occurred_at=occurred_at,
+            snapshot=snapshot,
+            fetch_needed=bool(about) and hint,
+            relevant=bool(about),
+        )
+    except ValueError as error:
+        raise UnreadableEvent(f"The event is unreadable: {error}.") from error
+
+
+def _open(raw: bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The event and the object it is about."""
+    event = read_object(raw)
+    if event.get("object") != "event":
+        raise UnreadableObject("it is not an event object")
+    return event, fields.mapping(fields.mapping(event, "data"), "object")
+
+
+def _payment_reference(event_type: str, subject: Mapping[str, Any]) -> str:
+    """The PaymentIntent an event is about, or the empty string."""
+    if event_type.startswith("payment_intent."):
+        return fields.required_text(subject, "id")
+    if event_type in CHARGE_HINTS:
+        return fields.text(subject, "payment_intent")
+    return ""
+
+
+def _snapshot(event_type: str, subject: Mapping[str, Any]) -> PaymentSnapshot | None:
+    return read_snapshot(subject) if event_type.startswith("payment_intent.") else None
