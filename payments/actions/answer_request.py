@@ -27,6 +27,9 @@ from payments.models import IdempotencyKey
 
 logger = structlog.get_logger(__name__)
 
+# The answer while the provider's outcome is not known: not stored, the same key resumes.
+UNFINISHED = 202
+
 ACTIONS: dict[str, Callable[..., Answer]] = {
     "payments.create": create_payment,
     "payments.confirm": confirm_payment,
@@ -40,13 +43,16 @@ def answer_request(*, claim: Claim, clock: Clock) -> Answer:
     remembering it where a repeat must meet the same one.
     """
     try:
-        return ACTIONS[claim.operation](claim=claim, clock=clock)
+        answer = ACTIONS[claim.operation](claim=claim, clock=clock)
     except FlorinError as refusal:
         if refusal.retry_after_seconds is not None:
             claim.abandon()
         elif refusal.status < 500:
             _remember_refusal(claim, refusal, now=clock())
         raise
+    if answer.status == UNFINISHED:
+        claim.release()
+    return answer
 
 
 def _remember_refusal(claim: Claim, refusal: FlorinError, *, now: datetime) -> None:

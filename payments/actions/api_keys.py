@@ -24,7 +24,7 @@ def issue_api_key(
     now: datetime,
 ) -> tuple[ApiKey, str]:
     """A new key: its row, and the key itself, which is shown this once."""
-    with transaction.atomic(durable=True):
+    with log.acting_as(actor), transaction.atomic(durable=True):
         return add_api_key(
             merchant=merchant, kind=kind, livemode=livemode, name=name, actor=actor, now=now
         )
@@ -55,9 +55,8 @@ def add_api_key(
         event_type="api_key.issued",
         stream_type="merchant",
         stream_id=merchant.pk,
-        body={"key": key.pk, "kind": kind, "livemode": livemode, "prefix": key.prefix},
+        body={"key": key.pk, "kind": kind, "livemode": livemode},
         references=[("api_key", key.pk)],
-        actor=actor,
         occurred_at=now,
     )
     return key, clear
@@ -65,7 +64,7 @@ def add_api_key(
 
 def revoke_api_key(*, key: ApiKey, actor: log.Actor, now: datetime) -> ApiKey:
     """Refuse this key from now on. Revoking twice keeps the first time."""
-    with transaction.atomic(durable=True):
+    with log.acting_as(actor), transaction.atomic(durable=True):
         locked = ApiKey.objects.select_for_update().get(pk=key.pk)
         if locked.revoked_at is None:
             locked.revoked_at = now
@@ -74,9 +73,8 @@ def revoke_api_key(*, key: ApiKey, actor: log.Actor, now: datetime) -> ApiKey:
                 event_type="api_key.revoked",
                 stream_type="merchant",
                 stream_id=locked.merchant_id,
-                body={"key": locked.pk, "prefix": locked.prefix},
+                body={"key": locked.pk},
                 references=[("api_key", locked.pk)],
-                actor=actor,
                 occurred_at=now,
             )
     return locked

@@ -111,7 +111,7 @@ class Change:
         self._before = payment.version
         self._is_new = payment._state.adding
         self._transitions: list[Transition] = []
-        self._audit: list[log.NewEvent] = []
+        self._audit: list[log.Record] = []
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._books: list[Bookkeeping] = []
 
@@ -143,7 +143,7 @@ class Change:
     ) -> None:
         """Add an audit event about this payment."""
         self._audit.append(
-            log.NewEvent(
+            log.Record(
                 event_type=event_type,
                 stream_type="payment",
                 stream_id=self.payment.pk,

@@ -31,7 +31,7 @@ def create_merchant(
     now: datetime,
 ) -> CreatedMerchant:
     """Add a merchant with a secret and a publishable test key."""
-    with transaction.atomic(durable=True):
+    with log.acting_as(actor), transaction.atomic(durable=True):
         merchant = Merchant(
             name=name,
             email=email,
@@ -50,7 +50,6 @@ def create_merchant(
                 "fee_basis_points": fee_basis_points,
                 "fee_fixed_minor": fee_fixed_minor,
             },
-            actor=actor,
             occurred_at=now,
         )
         keys = {

@@ -42,7 +42,7 @@ def create_provider_account(
         raise FlorinError(
             ErrorCode.parameter_invalid, f"Known providers are {known}.", param="provider"
         )
-    with transaction.atomic(durable=True):
+    with log.acting_as(actor), transaction.atomic(durable=True):
         for former in ProviderAccount.objects.select_for_update().filter(
             merchant=merchant, livemode=livemode, active=True
         ):
@@ -65,7 +65,6 @@ def create_provider_account(
             stream_id=account.pk,
             body={"provider": provider, "name": name, "livemode": livemode},
             references=[("merchant", merchant.pk)] if merchant else [],
-            actor=actor,
             occurred_at=now,
         )
     return account
@@ -80,7 +79,7 @@ def replace_provider_secrets(
     now: datetime,
 ) -> None:
     """Exchange an account's credentials. Several webhook secrets at once make rotation smooth."""
-    with transaction.atomic(durable=True):
+    with log.acting_as(actor), transaction.atomic(durable=True):
         locked = ProviderAccount.objects.select_for_update().get(pk=account.pk)
         locked.set_secrets(_secrets_json(secret_key, webhook_secrets))
         locked.save()
@@ -89,7 +88,6 @@ def replace_provider_secrets(
             stream_type="provider_account",
             stream_id=account.pk,
             body={"webhook_secret_count": len(webhook_secrets)},
-            actor=actor,
             occurred_at=now,
         )
 

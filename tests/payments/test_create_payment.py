@@ -112,14 +112,12 @@ def test_an_unknown_outcome_is_202_and_the_same_key_finds_out(shop: Shop, fault:
 
 
 def test_a_provider_that_is_not_there_costs_time_and_nothing_else(shop: Shop) -> None:
-    shop.account.api_base = "http://127.0.0.1:9"
-    shop.account.save()
+    shop.change_account(api_base="http://127.0.0.1:9")
     key = new_key()
     first = shop.create(key=key)
     assert first.status == 202
     assert (first.body["status"], first.body["outcome"]) == ("processing", "not_sent")
-    shop.account.api_base = ""
-    shop.account.save()
+    shop.change_account(api_base="")
     second = shop.create(key=key)
     assert (second.status, second.body["status"]) == (201, "captured")
 
@@ -158,8 +156,7 @@ def test_what_the_provider_cannot_take_is_refused_before_anything_is_written(
 
 
 def test_a_merchant_without_an_account_is_told_so(shop: Shop) -> None:
-    shop.account.active = False
-    shop.account.save()
+    shop.change_account(active=False)
     with pytest.raises(FlorinError) as refusal:
         shop.create()
     assert refusal.value.code is ErrorCode.provider_account_missing
