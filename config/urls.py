@@ -9,3 +9,8 @@ urlpatterns = [
     path("", include("payments.api.urls")),
     path("admin/", admin.site.urls),
 ]
+
+# Errors outside of views: JSON under /v1 and /webhooks, pages elsewhere.
+handler400 = "payments.api.errors.bad_request_handler"
+handler404 = "payments.api.errors.not_found_handler"
+handler500 = "payments.api.errors.server_error_handler"

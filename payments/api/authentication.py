@@ -1,0 +1,124 @@
+"""Who asks: from an API key to a merchant and a mode. The only place that reads a key.
+
+Mental model: a key is looked up by its SHA-256 (it has 256 bits of entropy, so one index read on a
+plain hash is enough). What was found is kept in this process for a few seconds; so a revoked key
+or a suspended merchant is refused everywhere after `CACHE_SECONDS` at the latest. A key's kind
+says which routes it opens: secret keys the merchant's, publishable keys the payer's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from audit.log import Actor, set_actor
+from payments.errors import ErrorCode, FlorinError
+from payments.models import ApiKey, Merchant
+
+CACHE_SECONDS = 4.0
+_CACHE_SIZE_MAX = 10_000
+_cache: dict[str, tuple[float, Caller]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """The owner of a valid key: whose data it opens, in which mode, and what the audit writes."""
+
+    key_id: str
+    kind: str
+    livemode: bool
+    merchant: Merchant
+
+    @property
+    def actor(self) -> Actor:
+        """The name under which the audit log remembers what this key did."""
+        return Actor(type="api_key", id=self.key_id, display=self.merchant.name)
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer sk_...`, or Basic with the key as user name and no password."""
+
+    def authenticate(self, request: Request) -> tuple[None, Caller]:
+        """The caller, as `request.auth`. Raises FlorinError (401, or 403 when suspended)."""
+        caller = find_caller(presented_key(request.META.get("HTTP_AUTHORIZATION", "")))
+        set_actor(caller.actor)
+        return None, caller
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="Florin"'
+
+
+class SecretKeyRequired(BasePermission):
+    """The merchant's own routes: secret keys only, so that no browser ever calls them."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if caller_of(request).kind != ApiKey.Kind.SECRET:
+            raise FlorinError(ErrorCode.secret_key_required)
+        return True
+
+
+class PublishableKeyRequired(BasePermission):
+    """The payer's routes: a secret key in a browser is a mistake, so it is refused there."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if caller_of(request).kind != ApiKey.Kind.PUBLISHABLE:
+            raise FlorinError(ErrorCode.publishable_key_required)
+        return True
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent this authenticated request."""
+    caller = request.auth
+    assert isinstance(caller, Caller), "Bug! a view without ApiKeyAuthentication asks for a caller"
+    return caller
+
+
+def presented_key(header: str) -> str:
+    """The key inside an Authorization header. Raises FlorinError(authentication_required)."""
+    scheme, _, credentials = header.strip().partition(" ")
+    credentials = credentials.strip()
+    if scheme.lower() == "bearer" and credentials:
+        return credentials
+    if scheme.lower() == "basic":
+        try:
+            decoded = base64.b64decode(credentials, validate=True).decode("ascii")
+        except (binascii.Error, UnicodeDecodeError):
+            decoded = ""
+        user, _, password = decoded.partition(":")
+        if user and not password:
+            return user
+    raise FlorinError(ErrorCode.authentication_required)
+
+
+def find_caller(key: str) -> Caller:
+    """The owner of a key. Raises FlorinError(api_key_invalid or merchant_suspended)."""
+    digest = ApiKey.digest(key)
+    expires_at, caller = _cache.get(digest, (0.0, None))
+    if caller is None or expires_at < time.monotonic():
+        caller = _look_up(digest)
+    if caller.merchant.status != Merchant.Status.ACTIVE:
+        raise FlorinError(ErrorCode.merchant_suspended)
+    return caller
+
+
+def _look_up(digest: str) -> Caller:
+    row = (
+        ApiKey.objects.select_related("merchant")
+        .filter(hashed_key=digest, revoked_at__isnull=True)
+        .first()
+    )
+    if row is None:
+        _cache.pop(digest, None)
+        raise FlorinError(ErrorCode.api_key_invalid)
+    caller = Caller(key_id=row.pk, kind=row.kind, livemode=row.livemode, merchant=row.merchant)
+    if len(_cache) >= _CACHE_SIZE_MAX:
+        _cache.clear()
+    _cache[digest] = (time.monotonic() + CACHE_SECONDS, caller)
+    return caller

@@ -1,0 +1,217 @@
+"""Figures for `/metrics` that PostgreSQL knows: payments, provider calls, queues, books, audit.
+
+Mental model: one group per subject, each read in its own short transaction with a time limit, so
+that a slow or broken group is missing (`florin_metrics_group_up` 0) and the others still come.
+"Last hour" groups read the newest rows by index, the others read indexes of open rows; so a
+scrape costs the same however many payments there have ever been. docs/metrics.md lists the names.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, connection, transaction
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from typeid import TypeID
+
+from audit import partitions
+from webhooks import backlog
+
+WINDOW = timedelta(hours=1)
+GROUP_TIMEOUT = "2s"
+_QUANTILES = (0.5, 0.95, 0.99)
+
+# A payment counts as succeeded once money is held or taken, as failed once a try was refused.
+_SUCCEEDED = (
+    "authorized",
+    "capture_pending",
+    "partially_captured",
+    "captured",
+    "settled",
+    "disputed",
+    "refunded",
+    "reversed",
+)
+
+logger = structlog.get_logger(__name__)
+
+
+class DatabaseCollector(Collector):
+    """Asks every group when scraped."""
+
+    def collect(self) -> Iterator[Metric]:
+        now = datetime.now(UTC)
+        up = GaugeMetricFamily(
+            "florin_metrics_group_up", "1 when this group could be read.", labels=["group"]
+        )
+        for name, group in GROUPS.items():
+            try:
+                with transaction.atomic():
+                    with connection.cursor() as cursor:
+                        cursor.execute(f"SET LOCAL statement_timeout = '{GROUP_TIMEOUT}'")
+                    found = list(group(now))
+            except DatabaseError as error:
+                logger.warning("metrics.group_unreadable", group=name, error=str(error))
+                up.add_metric([name], 0)
+                continue
+            up.add_metric([name], 1)
+            yield from found
+        yield up
+
+
+def payments(now: datetime) -> Iterator[Metric]:
+    """Payments created in the last hour by state, and how many of the decided ones succeeded."""
+    count = GaugeMetricFamily(
+        "florin_payments_last_hour",
+        "Payments created in the last hour, by the state they are in.",
+        labels=["livemode", "state"],
+    )
+    ratio = GaugeMetricFamily(
+        "florin_payments_success_ratio_last_hour",
+        "Succeeded payments of the last hour's, among those that succeeded or were refused.",
+        labels=["livemode"],
+    )
+    decided: dict[bool, list[int]] = {}
+    for livemode, state, number, refused in _rows(
+        "SELECT livemode, state, count(*), count(*) FILTER (WHERE state = 'failed' "
+        "OR state = 'created' AND last_error IS NOT NULL AND last_error <> 'null') "
+        "FROM payments_payment WHERE created_at >= %s GROUP BY 1, 2",
+        [now - WINDOW],
+    ):
+        count.add_metric([_mode(livemode), state], number)
+        good_and_bad = decided.setdefault(livemode, [0, 0])
+        good_and_bad[0] += number if state in _SUCCEEDED else 0
+        good_and_bad[1] += refused
+    for livemode, (good, bad) in decided.items():
+        if good + bad:
+            ratio.add_metric([_mode(livemode)], good / (good + bad))
+    yield count
+    yield ratio
+
+
+def provider_operations(now: datetime) -> Iterator[Metric]:
+    """Calls to providers begun in the last hour: outcomes, and seconds until they were recorded."""
+    count = GaugeMetricFamily(
+        "florin_provider_operations_last_hour",
+        "Provider operations of the last hour by outcome; `open` has none yet.",
+        labels=["provider", "kind", "outcome"],
+    )
+    seconds = GaugeMetricFamily(
+        "florin_provider_operation_seconds_last_hour",
+        "From committing the call to recording its outcome, by quantile.",
+        labels=["provider", "kind", "quantile"],
+    )
+    source = (
+        "FROM payments_provideroperation AS operation "
+        "JOIN payments_attempt AS attempt ON attempt.id = operation.attempt_id "
+        "JOIN payments_provideraccount AS account ON account.id = attempt.provider_account_id "
+        "WHERE operation.id >= %s"
+    )
+    begun = [_first_id("op", now - WINDOW)]
+    for provider, kind, outcome, number in _rows(
+        "SELECT account.provider, operation.kind, CASE WHEN operation.finished_at IS NULL "
+        f"THEN 'open' ELSE operation.outcome END, count(*) {source} GROUP BY 1, 2, 3",
+        begun,
+    ):
+        count.add_metric([provider, kind, outcome], number)
+    for provider, kind, values in _rows(
+        "SELECT account.provider, operation.kind, percentile_cont(%s::float8[]) WITHIN GROUP "  # noqa: S608
+        "(ORDER BY extract(epoch FROM operation.finished_at - operation.created_at)::float8) "
+        f"{source} AND operation.finished_at IS NOT NULL GROUP BY 1, 2",
+        [list(_QUANTILES), *begun],
+    ):
+        for quantile, value in zip(_QUANTILES, values, strict=True):
+            seconds.add_metric([provider, kind, str(quantile)], value)
+    yield count
+    yield seconds
+
+
+def open_work(now: datetime) -> Iterator[Metric]:
+    """What waits for an outcome: operations, and requests whose key is not finished."""
+    (operations, age), *_ = _rows(
+        "SELECT count(*), coalesce(extract(epoch FROM %s - min(created_at)), 0)::float8 FROM "
+        "payments_provideroperation WHERE finished_at IS NULL",
+        [now],
+    )
+    ((keys,),) = _rows(
+        "SELECT count(*) FROM payments_idempotencykey WHERE recovery_point <> 'finished'", []
+    )
+    yield GaugeMetricFamily(
+        "florin_provider_operations_open", "Calls without a known outcome.", value=operations
+    )
+    yield GaugeMetricFamily(
+        "florin_provider_operation_oldest_open_seconds", "Age of the oldest of them.", value=age
+    )
+    yield GaugeMetricFamily(
+        "florin_idempotency_keys_unfinished", "Requests not answered for good.", value=keys
+    )
+
+
+def queues(now: datetime) -> Iterator[Metric]:
+    """The event pipeline: inbox, outbox and merchants' webhooks."""
+    waiting = GaugeMetricFamily(
+        "florin_queue_waiting", "Rows that wait, counted up to 100,000.", labels=["queue"]
+    )
+    late = GaugeMetricFamily(
+        "florin_queue_late_seconds", "How late the longest due row is.", labels=["queue"]
+    )
+    dead = GaugeMetricFamily(
+        "florin_dead_letters", "Rows that gave up and wait for a person.", labels=["queue"]
+    )
+    for queue in backlog.queues(now=now):
+        waiting.add_metric([queue.name], queue.waiting)
+        late.add_metric([queue.name], queue.late_seconds)
+        dead.add_metric([queue.name], queue.dead)
+    yield from (waiting, late, dead)
+
+
+def processes(now: datetime) -> Iterator[Metric]:
+    """Seconds since any process of a role gave a sign of life."""
+    age = GaugeMetricFamily(
+        "florin_heartbeat_age_seconds", "Since the last sign of life of a role.", labels=["role"]
+    )
+    for role, beat_at in backlog.last_heartbeats().items():
+        age.add_metric([role], max(0.0, (now - beat_at).total_seconds()))
+    yield age
+
+
+def audit(now: datetime) -> Iterator[Metric]:
+    """How long the audit log, without which nothing can be done, is sure to have a place."""
+    yield GaugeMetricFamily(
+        "florin_audit_partition_days_ahead",
+        "Days until an audit event could not be written any more.",
+        value=partitions.covered_days(now=now),
+    )
+
+
+GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
+    "payments": payments,
+    "provider_operations": provider_operations,
+    "open_work": open_work,
+    "queues": queues,
+    "processes": processes,
+    "audit": audit,
+}
+
+
+def _rows(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
+def _mode(livemode: bool) -> str:
+    return "live" if livemode else "test"
+
+
+def _first_id(prefix: str, moment: datetime) -> str:
+    """The smallest id that can have been made at `moment`: ids begin with their time (UUIDv7)."""
+    milliseconds = int(moment.timestamp() * 1000)
+    smallest = uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
+    return str(TypeID.from_uuid(smallest, prefix))

@@ -1,0 +1,87 @@
+"""The API's description for programs (`/v1/openapi.json`) and for people (`/docs/api`).
+
+Mental model: the document is made from the views once per process and served as bytes; nobody
+needs a key to read it. `docs/openapi.json` is the same document, kept so that a change of the API
+shows in a review; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):
+    """The two kinds of key, as security schemes."""
+
+    target_class = "payments.api.authentication.ApiKeyAuthentication"
+    name = ["secretKey", "publishableKey"]
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
+        return [
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A secret key, `sk_test_...` or `sk_live_...`. Server only.",
+            },
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A publishable key, `pk_test_...` or `pk_live_...`.",
+            },
+        ]
+
+
+def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """What holds everywhere, added to the finished document: headers, no unknown parameters."""
+    result["components"]["headers"] = {
+        "Request-Id": {
+            "description": "Names this request; tell it to support.",
+            "schema": {"type": "string"},
+        },
+        "Florin-Version": {
+            "description": "The dated version of the API that answered.",
+            "schema": {"type": "string"},
+        },
+        "Idempotent-Replayed": {
+            "description": "`true` on an answer that was given before.",
+            "schema": {"type": "string"},
+        },
+    }
+    for name, component in result["components"]["schemas"].items():
+        if name.endswith("Body"):
+            component["additionalProperties"] = False
+    every = ("Request-Id", "Florin-Version")
+    for path in result["paths"].values():
+        for operation in path.values():
+            names = [p["name"] for p in operation.get("parameters", [])]
+            replayed = ("Idempotent-Replayed",) if "Idempotency-Key" in names else ()
+            for response in operation["responses"].values():
+                response["headers"] = {
+                    name: {"$ref": f"#/components/headers/{name}"} for name in (*every, *replayed)
+                }
+    return result
+
+
+@cache
+def document_text() -> str:
+    """The OpenAPI 3.1 document as JSON text, made from the views."""
+    document = SchemaGenerator().get_schema(request=None, public=True)
+    return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
+
+
+def document(request: HttpRequest) -> HttpResponse:
+    """`/v1/openapi.json`"""
+    return HttpResponse(document_text(), content_type="application/json")
+
+
+def reference(request: HttpRequest) -> HttpResponse:
+    """`/docs/api`: the document, browsable; everything it loads comes from this installation."""
+    return render(request, "docs/api.html", {"version": settings.FLORIN_API_VERSION})

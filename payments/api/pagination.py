@@ -1,0 +1,117 @@
+"""Lists: pages by cursor, newest first, with filters that are refused when unknown.
+
+Mental model: ids sort by time, so a page is an index range below (`starting_after`) or above
+(`ending_before`) an id; it costs the same however deep it lies, and rows that arrive meanwhile
+shift nothing. One row more than asked tells whether there is more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import QueryDict
+from django.utils.dateparse import parse_datetime
+
+from payments.errors import ErrorCode, FlorinError
+
+LIMIT_DEFAULT = 10
+LIMIT_MAX = 100
+PAGE_PARAMETERS = frozenset({"limit", "starting_after", "ending_before"})
+_CURSOR = re.compile(r"[a-z]{1,8}_[0-9a-z]{1,30}")
+
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Which page is asked for. At most one of the cursors is set."""
+
+    limit: int = LIMIT_DEFAULT
+    starting_after: str = ""
+    ending_before: str = ""
+
+
+def read_query(
+    query: QueryDict, *, filters: Collection[str] = (), paged: bool = True
+) -> tuple[Page, dict[str, str]]:
+    """The page and the filters of a query string.
+
+    Raises FlorinError: parameter_unknown, parameter_invalid (repeated, NUL, wrong limit).
+    """
+    known = set(filters) | (PAGE_PARAMETERS if paged else set())
+    values: dict[str, str] = {}
+    for name in query:
+        shown = name.encode("ascii", "replace").decode()[:100]
+        if name not in known:
+            raise FlorinError(
+                ErrorCode.parameter_unknown, f"There is no parameter {shown!r}.", param=shown
+            )
+        given = query.getlist(name)
+        if len(given) != 1 or not given[0] or "\x00" in given[0]:
+            raise _invalid(name, "This is given once, and is not empty.")
+        values[name] = given[0]
+    page = Page(
+        limit=_limit(values.pop("limit", str(LIMIT_DEFAULT))),
+        starting_after=_cursor("starting_after", values.pop("starting_after", "")),
+        ending_before=_cursor("ending_before", values.pop("ending_before", "")),
+    )
+    if page.starting_after and page.ending_before:
+        raise _invalid("ending_before", "Give starting_after or ending_before, not both.")
+    return page, values
+
+
+def page_of(
+    rows: QuerySet[Row], page: Page, *, represent: Callable[[Row], dict[str, Any]]
+) -> dict[str, Any]:
+    """The list object of one page of `rows`, newest first. One query."""
+    if page.ending_before:
+        found = list(rows.filter(pk__gt=page.ending_before).order_by("pk")[: page.limit + 1])
+        has_more = len(found) > page.limit
+        found = found[: page.limit][::-1]
+    else:
+        if page.starting_after:
+            rows = rows.filter(pk__lt=page.starting_after)
+        found = list(rows.order_by("-pk")[: page.limit + 1])
+        has_more = len(found) > page.limit
+        found = found[: page.limit]
+    return list_object([represent(row) for row in found], has_more=has_more)
+
+
+def list_object(data: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """The one shape of every list."""
+    return {"object": "list", "data": data, "has_more": has_more}
+
+
+def moment(name: str, value: str) -> datetime:
+    """A moment of a filter: ISO 8601 with an offset or Z. Raises FlorinError."""
+    try:
+        parsed = parse_datetime(value)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.tzinfo is None:
+        raise _invalid(name, "A moment looks like 2026-11-20T12:00:00Z.")
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise _invalid(name, "This moment is out of reach.") from None
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= LIMIT_MAX:
+        raise _invalid("limit", f"A limit is a whole number from 1 to {LIMIT_MAX}.")
+    return int(text)
+
+
+def _cursor(name: str, text: str) -> str:
+    if text and not _CURSOR.fullmatch(text):
+        raise _invalid(name, "A cursor is the id of an object of this list.")
+    return text
+
+
+def _invalid(name: str, words: str) -> FlorinError:
+    return FlorinError(ErrorCode.parameter_invalid, f"{name}: {words}", param=name)

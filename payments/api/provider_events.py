@@ -1,0 +1,124 @@
+"""`POST /webhooks/{provider}/{endpoint token}`: take in what a payment provider tells us.
+
+Mental model: the token in the address finds the provider account, the signature over the raw
+bytes proves the sender, one INSERT commits the event, and only then is 200 said. Nothing is
+applied here; storing it wakes the worker. A sender we cannot believe leaves no row. A plain Django
+view without the REST framework, because this is the busiest and the simplest address there is.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from payments.actions.provider_accounts import credentials_for
+from payments.api import metrics
+from payments.api.errors import error_response, refusal_of
+from payments.api.parsers import read_body
+from payments.errors import ErrorCode, FlorinError
+from payments.models import ProviderAccount
+from payments.providers import provider_for
+from payments.providers.base import InvalidSignature, Provider, UnreadableEvent
+from webhooks import inbox
+
+CACHE_SECONDS = 4.0
+_CACHE_SIZE_MAX = 10_000
+_RECEIVED = b'{"received":true}'
+# Kept out of the evidence: they say nothing about the event and may open something.
+_HEADERS_NOT_KEPT = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Destination:
+    """Where an endpoint token leads; the webhook secrets in clear, for a few seconds only."""
+
+    provider: Provider
+    provider_code: str
+    account_id: str
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+
+
+_cache: dict[str, tuple[float, _Destination]] = {}
+
+
+@csrf_exempt
+def receive_provider_event(
+    request: HttpRequest, provider_code: str, endpoint_token: str
+) -> HttpResponse:
+    """Verify, commit, answer `{"received": true}`; a duplicate is received like the first."""
+    try:
+        if request.method != "POST":
+            raise FlorinError(ErrorCode.method_not_allowed)
+        _receive(request, provider_code, endpoint_token, now=datetime.now(UTC))
+    except Exception as error:  # noqa: BLE001 - every exception has an answer
+        refusal = refusal_of(error)
+        metrics.WEBHOOKS_REFUSED.labels(_metric_label(provider_code), refusal.code.name).inc()
+        response = error_response(refusal)
+        if refusal.code is ErrorCode.method_not_allowed:
+            response["Allow"] = "POST"
+        return response
+    return HttpResponse(_RECEIVED, content_type="application/json")
+
+
+def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now: datetime) -> None:
+    raw = read_body(request)
+    destination = _destination(provider_code, endpoint_token)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    try:
+        destination.provider.verify_webhook(
+            raw, headers, secrets=destination.webhook_secrets, now=now
+        )
+    except InvalidSignature as error:
+        raise FlorinError(ErrorCode.signature_invalid, str(error)) from None
+    try:
+        event = destination.provider.read_webhook(raw)
+    except UnreadableEvent as error:
+        raise FlorinError(ErrorCode.event_unreadable, str(error)) from None
+    inbox.receive(
+        provider=destination.provider_code,
+        account_id=destination.account_id,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        subject=event.subject,
+        raw=raw,
+        headers={name: value for name, value in headers.items() if name not in _HEADERS_NOT_KEPT},
+        received_at=now,
+    )
+
+
+def _destination(provider_code: str, endpoint_token: str) -> _Destination:
+    """The account behind an address. Raises FlorinError(not_found), also for a wrong provider."""
+    expires_at, destination = _cache.get(endpoint_token, (0.0, None))
+    if destination is None or expires_at < time.monotonic():
+        destination = _look_up(endpoint_token)
+    if destination.provider_code != provider_code:
+        raise FlorinError(ErrorCode.not_found)
+    return destination
+
+
+def _look_up(endpoint_token: str) -> _Destination:
+    # An account that was replaced still gets the news of the payments made through it.
+    account = ProviderAccount.objects.filter(endpoint_token=endpoint_token).first()
+    if account is None:
+        _cache.pop(endpoint_token, None)
+        raise FlorinError(ErrorCode.not_found)
+    destination = _Destination(
+        provider=provider_for(account.provider),
+        provider_code=account.provider,
+        account_id=account.pk,
+        webhook_secrets=tuple(credentials_for(account).webhook_secrets),
+    )
+    if len(_cache) >= _CACHE_SIZE_MAX:
+        _cache.clear()
+    _cache[endpoint_token] = (time.monotonic() + CACHE_SECONDS, destination)
+    return destination
+
+
+def _metric_label(provider_code: str) -> str:
+    """A caller chooses the path, so only known names may become labels."""
+    return provider_code if provider_code in settings.FLORIN_PROVIDERS else "unknown"

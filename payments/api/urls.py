@@ -1,0 +1,81 @@
+"""The addresses of the merchant API, the providers' webhooks, health and the documentation.
+
+Identifiers in addresses are matched strictly: what cannot be an id is the same 404 as an id that
+does not exist, and never reaches the database.
+"""
+
+from __future__ import annotations
+
+from django.urls import path, register_converter
+
+from payments.api import errors, health, metrics, openapi, provider_events
+from payments.api.views.balance import BalanceDetail
+from payments.api.views.client import ClientPayment
+from payments.api.views.events import EventDetail, EventList
+from payments.api.views.payments import (
+    PaymentCancel,
+    PaymentCapture,
+    PaymentConfirm,
+    PaymentDetail,
+    PaymentList,
+)
+from payments.api.views.webhook_endpoints import (
+    WebhookEndpointDetail,
+    WebhookEndpointList,
+    WebhookEndpointSecret,
+)
+
+
+class IdentifierConverter:
+    """A prefixed id as Florin makes them."""
+
+    regex = "[a-z]{1,8}_[0-9a-z]{1,30}"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+class ProviderConverter(IdentifierConverter):
+    """The code of a payment provider."""
+
+    regex = "[a-z0-9_]{1,32}"
+
+
+class TokenConverter(IdentifierConverter):
+    """The unguessable part of the address a provider sends its webhooks to."""
+
+    regex = "[A-Za-z0-9_-]{1,64}"
+
+
+register_converter(IdentifierConverter, "id")
+register_converter(ProviderConverter, "provider")
+register_converter(TokenConverter, "token")
+
+urlpatterns = [
+    path("v1/payments", PaymentList.as_view(), name="payments"),
+    path("v1/payments/<id:payment_id>", PaymentDetail.as_view(), name="payment"),
+    path("v1/payments/<id:payment_id>/confirm", PaymentConfirm.as_view()),
+    path("v1/payments/<id:payment_id>/capture", PaymentCapture.as_view()),
+    path("v1/payments/<id:payment_id>/cancel", PaymentCancel.as_view()),
+    path("v1/client/payments/<id:payment_id>", ClientPayment.as_view()),
+    path("v1/events", EventList.as_view()),
+    path("v1/events/<id:event_id>", EventDetail.as_view()),
+    path("v1/balance", BalanceDetail.as_view()),
+    path("v1/webhook_endpoints", WebhookEndpointList.as_view()),
+    path("v1/webhook_endpoints/<id:endpoint_id>", WebhookEndpointDetail.as_view()),
+    path("v1/webhook_endpoints/<id:endpoint_id>/rotate_secret", WebhookEndpointSecret.as_view()),
+    path("v1/openapi.json", openapi.document, name="openapi"),
+    path("docs/api", openapi.reference, name="api-reference"),
+    path("docs/errors", errors.errors_page, name="errors"),
+    path(
+        "webhooks/<provider:provider_code>/<token:endpoint_token>",
+        provider_events.receive_provider_event,
+        name="provider-events",
+    ),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
+]

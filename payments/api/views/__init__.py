@@ -1,0 +1,1 @@
+"""The merchant API's views: parse, one call, render. What happens is in payments.actions."""

@@ -1,0 +1,29 @@
+"""The merchant's balance over HTTP, read from the ledger."""
+
+from __future__ import annotations
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from payments.api import schema
+from payments.api.authentication import caller_of
+from payments.api.pagination import read_query
+from payments.api.views.base import SecretKeyView
+
+# Balance of the API -> account of the ledger (docs/bookkeeping.md).
+ACCOUNTS = {
+    "pending_minor": "merchant:pending",
+    "available_minor": "merchant:available",
+    "reserve_minor": "merchant:reserve",
+}
+
+
+class BalanceDetail(SecretKeyView):
+    """`/v1/balance`"""
+
+    @schema.retrieve_balance
+    def get(self, request: Request) -> Response:
+        """Retrieve the merchant's money, per currency."""
+        read_query(request.query_params, paged=False)
+        caller = caller_of(request)
+        return Response({"object": "balance", "livemode": caller.livemode, "balances": []})
