@@ -45,8 +45,11 @@ def databases(django_db_blocker: DjangoDbBlocker) -> Iterator[TestDatabases]:
     """The databases of this test process, open to every test."""
     from django.db import connections
 
+    from webhooks import lanes
+
     with test_databases.cloned_database(_DATABASES), django_db_blocker.unblock():
         yield _DATABASES
+        lanes.close_side_connection()
         connections.close_all()
 
 

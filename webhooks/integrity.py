@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
 # A due row that nobody has taken for this long is not waiting its turn: nobody works.
 OVERDUE_AFTER = timedelta(minutes=10)
@@ -143,8 +143,8 @@ def announcements(*, aggregate_type: str, after: str, until: str | None) -> Iter
 
 
 def _stream(query: str, parameters: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """The rows of a query, a few thousand at a time, from one snapshot."""
-    with transaction.atomic(), connection.chunked_cursor() as cursor:
+    """The rows of a query, fetched a few thousand at a time; in a transaction or outside."""
+    with connection.chunked_cursor() as cursor:
         cursor.execute(query, parameters)
         while rows := cursor.fetchmany(2000):
             yield from rows

@@ -56,7 +56,7 @@ def leave_footprints(lanes: Collection[str], *, now: datetime) -> Footprints:
                 """
                 WITH mine AS (
                     INSERT INTO webhooks_drain_footprint (lane, run_id, worker, started_at)
-                    SELECT lane, %(run)s, %(worker)s, %(now)s FROM unnest(%(lanes)s) AS lane
+                    SELECT lane, %(run)s, %(worker)s, %(now)s FROM unnest(%(lanes)s::text[]) AS lane
                 )
                 SELECT lane, count(*) FROM webhooks_drain_footprint
                 WHERE lane = ANY(%(lanes)s) GROUP BY lane

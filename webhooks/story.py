@@ -130,17 +130,16 @@ def aggregates_of(value: str, *, limit: int = 20) -> list[tuple[str, str]]:
     providers' own event ids. An inbox event that was never applied leads to ("inbox_event", id).
     """
     if value.startswith("evt_"):
-        found = DomainEvent.objects.filter(pk=value)
-        return list(found.order_by().values_list("aggregate_type", "aggregate_id")[:1])
+        found = DomainEvent.objects.filter(pk=value).order_by()
+        own = list(found.values_list("aggregate_type", "aggregate_id"))
+        if own:
+            return own
     if value.startswith("whd_"):
-        deliveries = MerchantDelivery.objects.filter(pk=value)
-        return list(
-            deliveries.order_by().values_list("event__aggregate_type", "event__aggregate_id")[:1]
-        )
+        deliveries = MerchantDelivery.objects.filter(pk=value).order_by()
+        return list(deliveries.values_list("event__aggregate_type", "event__aggregate_id"))
+    ours = value.startswith("inb_")
     inbound = InboxEvent.objects.order_by()
-    inbound = (
-        inbound.filter(pk=value) if value.startswith("inb_") else inbound.filter(event_id=value)
-    )
+    inbound = inbound.filter(pk=value) if ours else inbound.filter(event_id=value)
     pairs = (
         ("payment", payment_id) if payment_id else ("inbox_event", inbox_id)
         for inbox_id, payment_id in inbound.values_list("id", "payment_id")[:limit]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from django.db import transaction
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from audit.log import Actor
 from tests.webhooks import effects
@@ -59,7 +59,7 @@ def _effects_table(databases: object) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _handlers(settings: SettingsWrapper) -> Iterator[None]:
+def _handlers(settings: Settings) -> Iterator[None]:
     settings.FLORIN_EVENT_HANDLERS = HANDLERS
     yield
     effects.trouble.clear()

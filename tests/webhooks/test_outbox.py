@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
+from pytest_django import Settings
 
 from tests.webhooks import effects
 from tests.webhooks.conftest import ACTOR, drain_outbox, emit
@@ -175,9 +176,9 @@ def test_the_third_failure_makes_a_dead_letter_that_is_audited_and_announced(
 
 
 def test_a_dead_letter_about_a_dead_letter_is_not_announced_again(
-    aggregate: str, now: datetime, settings: object
+    aggregate: str, now: datetime, settings: Settings
 ) -> None:
-    settings.FLORIN_EVENT_HANDLERS = [  # type: ignore[attr-defined]
+    settings.FLORIN_EVENT_HANDLERS = [
         {
             "name": "blocking",
             "function": "tests.webhooks.effects.blocking_handler",
@@ -336,6 +337,29 @@ def test_a_suspect_whose_head_waits_holds_what_comes_later(aggregate: str, now: 
     assert effects.of("blocking", aggregate) == []
 
 
+def test_a_suspect_that_raises_is_treated_as_any_failure(aggregate: str, now: datetime) -> None:
+    emit(aggregate, now)
+    effects.trouble[aggregate] = ValueError("after the interruption")
+    lanes.leave_footprints([f"outbox:order:{aggregate}"], now=now)
+    drain_outbox(now)
+    row = delivery(aggregate)
+    assert (row.status, row.failures, row.interruptions) == ("failed", 1, 1)
+
+
+def test_an_interrupted_lane_with_nothing_runnable_only_holds_its_events(
+    aggregate: str, now: datetime, settings: Settings
+) -> None:
+    settings.FLORIN_EVENT_HANDLERS = settings.FLORIN_EVENT_HANDLERS[:1]
+    emit(aggregate, now)
+    effects.trouble[aggregate] = ValueError("wait")
+    drain_outbox(now)
+    emit(aggregate, now)
+    lanes.leave_footprints([f"outbox:order:{aggregate}"], now=now)
+    drain_outbox(now)
+    assert delivery(aggregate, 2).due_at == delivery(aggregate, 1).due_at
+    assert delivery(aggregate, 1).interruptions == 0
+
+
 def test_what_kills_its_process_twenty_times_is_a_dead_letter(
     aggregate: str, now: datetime
 ) -> None:
@@ -364,10 +388,10 @@ def test_a_skipping_suspect_does_not_hold_what_comes_later(aggregate: str, now: 
 
 
 def test_handlers_unknown_to_this_process_are_left_to_another(
-    aggregate: str, now: datetime, settings: object
+    aggregate: str, now: datetime, settings: Settings
 ) -> None:
     emit(aggregate, now)
-    settings.FLORIN_EVENT_HANDLERS = []  # type: ignore[attr-defined]
+    settings.FLORIN_EVENT_HANDLERS = []
     drain_outbox(now)
     assert delivery(aggregate).status == "pending"
 
