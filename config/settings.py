@@ -1,4 +1,4 @@
-"""Every setting of Florin, in one file, each read from one environment variable by one typed reader.
+"""Every setting of Florin, in one file, each read from the environment by one typed reader.
 
 The environment is the only input: `make run` fills it for the embedded servers, an operator fills
 it for real ones. A name that is read here is documented in docs/settings.md, and a test compares.
@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from environs import Env
+from kombu import Queue
+
+from config import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Env()
+
+# Everything generated lies here: the embedded servers' data, demo keys, logs, static files.
+FLORIN_DATA_DIR = Path(env.str("FLORIN_DATA_DIR", str(BASE_DIR / ".florin"))).resolve()
 
 # --- Identity and secrets -----------------------------------------------------------------------
 SECRET_KEY = env.str("SECRET_KEY")
@@ -53,6 +59,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "audit.middleware.AuditContextMiddleware",
+    "payments.api.middleware.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -114,9 +121,7 @@ def _database(url: str, *, role: str | None, pool_size: int = 0) -> dict[str, An
 
 
 DATABASES = {
-    "default": _database(
-        _DATABASE_URL, role=APPLICATION_ROLE, pool_size=FLORIN_DATABASE_POOL_SIZE
-    ),
+    "default": _database(_DATABASE_URL, role=APPLICATION_ROLE, pool_size=FLORIN_DATABASE_POOL_SIZE),
     "owner": _database(_DATABASE_OWNER_URL, role=None),
 }
 
@@ -137,12 +142,33 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Leaks of a long-lived pool process end with it; a stop lets running tasks end first.
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.int("FLORIN_WORKER_MEMORY_KILOBYTES", 400_000)
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0
+# HTTP to merchants waits for other people's servers: a queue of its own, so that an operator can
+# give it a worker of its own. A worker started without --queues takes both.
+CELERY_TASK_DEFAULT_QUEUE = "events"
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("events", "deliveries")]
+CELERY_TASK_ROUTES = {"webhooks.tasks.deliver": {"queue": "deliveries"}}
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 300,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "health_check_interval": 25,
+    # What a killed worker had taken is looked for every 5 s, not every 100 s (kombu >= 5.7).
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+}
+# A second way to completion should no sweeper run; a message nobody took in time is worth nothing.
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {
+        "task": "webhooks.tasks.sweep",
+        "schedule": 5.0,
+        "options": {"queue": "events", "expires": 5.0},
+    },
 }
 
 # --- Events -------------------------------------------------------------------------------------
@@ -158,8 +184,13 @@ FLORIN_EVENT_HANDLERS: list[dict[str, Any]] = [
 ]
 # Applies one stored provider event to its payment, inside the drain's transaction.
 FLORIN_INBOX_APPLY = "payments.actions.apply_provider_event.apply_provider_event"
+# Jobs the sweeper runs when their row in PostgreSQL says so: {"name", "function", "every_seconds"}.
+FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = []
 # Exact "host:port" pairs outside the public internet that may receive webhooks. Empty by default.
 FLORIN_WEBHOOK_ALLOWED_HOSTS: list[str] = env.list("FLORIN_WEBHOOK_ALLOWED_HOSTS", [])
+# Requests to merchants that one sending process has open at a time, in all and per endpoint.
+FLORIN_WEBHOOK_CONCURRENCY = env.int("FLORIN_WEBHOOK_CONCURRENCY", 32)
+FLORIN_WEBHOOK_CONCURRENCY_PER_ENDPOINT = env.int("FLORIN_WEBHOOK_CONCURRENCY_PER_ENDPOINT", 4)
 
 # --- Providers ----------------------------------------------------------------------------------
 # The one place that names the payment providers; each class fulfils payments.providers.base.
@@ -173,28 +204,51 @@ FLORIN_PROVIDER_TIMEOUT_SECONDS = env.float("FLORIN_PROVIDER_TIMEOUT_SECONDS", 2
 
 # --- API ----------------------------------------------------------------------------------------
 FLORIN_API_VERSION = "2026-11-20"
+# What opens /metrics from another machine; without it only this machine may read them.
+FLORIN_METRICS_TOKEN = env.str("FLORIN_METRICS_TOKEN", "")
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["payments.api.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["payments.api.authentication.SecretKeyRequired"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["payments.api.rendering.CompactJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["payments.api.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "payments.api.rendering.OnlyJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "payments.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Florin API",
+    "DESCRIPTION": (
+        "Payments from request to balanced books. Amounts are whole numbers of minor units, times "
+        "are UTC, ids sort by time. Every answer carries `Request-Id` and `Florin-Version`."
+    ),
     "VERSION": FLORIN_API_VERSION,
     "OAS_VERSION": "3.1.0",
+    "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "SERVERS": [{"url": "/", "description": "This installation"}],
     "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/v1",
+    "COMPONENT_SPLIT_PATCH": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "PaymentStatus": "payments.api.serializers.PAYMENT_STATUSES",
+        "EndpointStatus": "payments.api.serializers.ENDPOINT_STATUSES",
+        "CaptureMethod": "payments.models.Payment.CaptureMethod",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "payments.api.openapi.describe",
+    ],
 }
+# The payer's page may be anywhere, so its routes answer every origin; they need no cookies, and
+# the publishable key and the client secret come in headers.
 CORS_URLS_REGEX = r"^/v1/client/.*$"
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_METHODS = ["GET", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["authorization", "client-secret", "content-type"]
+CORS_EXPOSE_HEADERS = ["Request-Id", "Florin-Version"]
+CORS_PREFLIGHT_MAX_AGE = 3600
 
 # --- Pages and staff ----------------------------------------------------------------------------
 LANGUAGE_CODE = "en-us"
@@ -202,7 +256,7 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / ".florin" / "static"
+STATIC_ROOT = FLORIN_DATA_DIR / "static"
 STATICFILES_FINDERS = [
     "django.contrib.staticfiles.finders.FileSystemFinder",
     "django.contrib.staticfiles.finders.AppDirectoriesFinder",
@@ -243,3 +297,4 @@ UNFOLD: dict[str, Any] = {
 
 # --- Logs ---------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+LOGGING = logs.configure(LOG_LEVEL)

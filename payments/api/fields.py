@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from drf_spectacular.utils import extend_schema_field
@@ -28,7 +28,7 @@ METADATA_VALUE_LENGTH_MAX = 500
 # Card numbers start with 3 to 6 and have 13 to 19 digits, written with or without separators.
 _CARD_NUMBER = re.compile(r"(?<![0-9A-Za-z])[3-6](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z])")
 
-Parameters = TypeVar("Parameters", bound=Mapping[str, Any])
+_CARD_NUMBER_WORDS = "This looks like a card number. Card data never passes through here."
 
 
 class AmountField(serializers.IntegerField):
@@ -78,7 +78,7 @@ class TextField(serializers.CharField):
 
     default_error_messages = {
         "not_text": "This has to be text (a JSON string).",
-        "card_number": "This looks like a card number. Card data never passes through here.",
+        "card_number": _CARD_NUMBER_WORDS,
     }
 
     def __init__(self, **options: Any) -> None:
@@ -163,7 +163,7 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         elif not isinstance(value, str) or len(value) > METADATA_VALUE_LENGTH_MAX:
             message = f"A value is text of at most {METADATA_VALUE_LENGTH_MAX} characters."
         elif looks_like_card_number(value) or looks_like_card_number(name):
-            message = TextField.default_error_messages["card_number"]
+            message = _CARD_NUMBER_WORDS
         else:
             return
         raise ValidationError({name[:METADATA_KEY_LENGTH_MAX]: [message]})
@@ -183,8 +183,8 @@ class StrictSerializer(serializers.Serializer[Any]):
         return values
 
 
-def validated(serializer: type[StrictSerializer], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a body, defaults filled in. Raises FlorinError that names the parameter."""
+def validated(serializer: type[StrictSerializer], data: Any) -> dict[str, Any]:
+    """The values of a parsed body, defaults filled in. Raises FlorinError with the parameter."""
     bound = serializer(data=data)
     try:
         bound.is_valid(raise_exception=True)
@@ -217,6 +217,6 @@ def _refusal(detail: Any) -> FlorinError:
     param = ".".join(path)
     codes = {"amount_minor": ErrorCode.amount_invalid, "currency": ErrorCode.currency_invalid}
     code = codes.get(param, ErrorCode.parameter_invalid)
-    if detail.code in ErrorCode.__members__:
+    if detail.code and detail.code in ErrorCode.__members__:
         code = ErrorCode[detail.code]
     return FlorinError(code, f"{param}: {detail}", param=param)

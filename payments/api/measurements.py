@@ -8,7 +8,6 @@ scrape costs the same however many payments there have ever been. docs/metrics.m
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +17,10 @@ from django.db import DatabaseError, connection, transaction
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typeid import TypeID
+from uuid_utils import UUID
 
 from audit import partitions
+from ledger.balances import trial_balance
 from webhooks import backlog
 
 WINDOW = timedelta(hours=1)
@@ -37,6 +38,8 @@ _SUCCEEDED = (
     "refunded",
     "reversed",
 )
+
+DEBIT_NORMAL_KINDS = frozenset({"asset", "expense"})
 
 logger = structlog.get_logger(__name__)
 
@@ -180,6 +183,21 @@ def processes(now: datetime) -> Iterator[Metric]:
     yield age
 
 
+def ledger(now: datetime) -> Iterator[Metric]:
+    """The books: what stands on all accounts of a code together, on their normal side."""
+    balance = GaugeMetricFamily(
+        "florin_ledger_balance_minor",
+        "Balance of all accounts of a code, in minor units, on the code's normal side.",
+        labels=["livemode", "code", "currency"],
+    )
+    for livemode in (False, True):
+        for row in trial_balance(livemode=livemode):
+            difference = row.debit_minor - row.credit_minor
+            on_normal_side = difference if row.kind in DEBIT_NORMAL_KINDS else -difference
+            balance.add_metric([_mode(livemode), row.code, row.currency], on_normal_side)
+    yield balance
+
+
 def audit(now: datetime) -> Iterator[Metric]:
     """How long the audit log, without which nothing can be done, is sure to have a place."""
     yield GaugeMetricFamily(
@@ -195,6 +213,7 @@ GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
     "open_work": open_work,
     "queues": queues,
     "processes": processes,
+    "ledger": ledger,
     "audit": audit,
 }
 
@@ -213,5 +232,5 @@ def _mode(livemode: bool) -> str:
 def _first_id(prefix: str, moment: datetime) -> str:
     """The smallest id that can have been made at `moment`: ids begin with their time (UUIDv7)."""
     milliseconds = int(moment.timestamp() * 1000)
-    smallest = uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
+    smallest = UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
     return str(TypeID.from_uuid(smallest, prefix))

@@ -180,7 +180,7 @@ def _operation(
             OpenApiExample(name, value=value, request_only=True)
             for name, value in (requests or {}).items()
         ],
-        auth=[{"publishableKey": []}] if publishable else [{"secretKey": []}],
+        auth=[{"publishableKey": []} if publishable else {"secretKey": []}],  # type: ignore[list-item]
     )
     return decorator
 

@@ -222,7 +222,7 @@ class EventObject(serializers.Serializer[Any]):
     api_version = serializers.CharField()
     created = serializers.DateTimeField()
     livemode = serializers.BooleanField()
-    data = EventDataObject()
+    data = EventDataObject()  # type: ignore[assignment]
 
 
 class CurrencyBalanceObject(serializers.Serializer[Any]):
