@@ -185,7 +185,28 @@ FLORIN_EVENT_HANDLERS: list[dict[str, Any]] = [
 # Applies one stored provider event to its payment, inside the drain's transaction.
 FLORIN_INBOX_APPLY = "payments.actions.apply_provider_event.apply_provider_event"
 # Jobs the sweeper runs when their row in PostgreSQL says so: {"name", "function", "every_seconds"}.
-FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = []
+FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
+    {
+        "name": "resume_payments",
+        "function": "payments.tasks.resume_payments",
+        "every_seconds": 1.0,
+    },
+    {
+        "name": "complete_dead_requests",
+        "function": "payments.tasks.complete_dead_requests",
+        "every_seconds": 10.0,
+    },
+    {
+        "name": "reap_idempotency_keys",
+        "function": "payments.tasks.reap_idempotency_keys",
+        "every_seconds": 60.0,
+    },
+    {
+        "name": "ensure_audit_partitions",
+        "function": "audit.partitions.ensure_partitions",
+        "every_seconds": 3600.0,
+    },
+]
 # Exact "host:port" pairs outside the public internet that may receive webhooks. Empty by default.
 FLORIN_WEBHOOK_ALLOWED_HOSTS: list[str] = env.list("FLORIN_WEBHOOK_ALLOWED_HOSTS", [])
 # Requests to merchants that one sending process has open at a time, in all and per endpoint.

@@ -20,7 +20,7 @@ from django.db import transaction
 
 from audit.log import Actor, acting_as
 from ledger.accounts import AccountKey
-
+from ledger.balances import balance
 from payments import idempotency
 from payments.actions.answer_request import answer_request
 from payments.actions.apply_provider_event import apply_provider_event
@@ -175,8 +175,7 @@ class Shop:
         kinds = {"psp:clearing": ("asset", self.account.pk)}
         kind, owner = kinds.get(code, ("liability", self.merchant.pk))
         key = AccountKey(code=code, kind=kind, currency=currency, livemode=False, owner=owner)
-        from ledger.balances import balance
-        return balance(key)
+        return balance(key).balance_minor
 
     def movements(self, payment_id: str) -> list[dict[str, Any]]:
         """What the sandbox says really happened to money for this payment."""

@@ -27,7 +27,7 @@ from payments.actions.provider_accounts import create_provider_account
 from payments.models import ApiKey, Merchant, ProviderAccount
 from payments.providers.sandbox.service.accounts import publishable_key_for
 
-DEMO_FILE = Path(settings.BASE_DIR) / ".florin" / "demo.json"
+DEMO_FILE = Path(settings.FLORIN_DATA_DIR) / "demo.json"
 DEMO_MERCHANT_EMAIL = "shop@demo.florin.example"
 ADMIN_USER = "admin"
 

@@ -1,0 +1,33 @@
+"""The periodic work of payments, as the sweeper runs it: thin, each one call.
+
+Named in settings.FLORIN_PERIODIC_JOBS. The calls to providers in between take time, so these
+interfaces hand a clock down instead of one moment.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from payments import idempotency
+from payments.actions.answer_request import complete_requests
+from payments.actions.resume_payment import resume_due
+
+
+def clock() -> datetime:
+    """The wall clock, read here and handed down."""
+    return datetime.now(UTC)
+
+
+def resume_payments(*, now: datetime) -> None:
+    """Ask about open operations and about payments that owe us news."""
+    resume_due(clock=clock)
+
+
+def complete_dead_requests(*, now: datetime) -> None:
+    """Finish requests whose process died before it wrote anything."""
+    complete_requests(clock=clock)
+
+
+def reap_idempotency_keys(*, now: datetime) -> None:
+    """Delete finished keys past their lifetime."""
+    idempotency.reap(now=now)
