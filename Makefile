@@ -8,6 +8,8 @@ PORT ?= 8000
 WORKERS ?= 2
 PYTHON_BIN := .venv/bin/python
 export PYTHON
+# There is one settings module; the tests must not read it before their databases exist.
+unexport DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check lint types contracts migrations prove bench coverage lock
@@ -46,7 +48,7 @@ prove: install ## what takes long: faults under load, mutants, soaks; prints see
 	$(PYTHON_BIN) -m pytest -m prove --timeout 3600 -s
 
 bench: install ## measure against the limits of this machine, as a table and as JSON lines
-	@$(PYTHON_BIN) -m benchmarks
+	@$(PYTHON_BIN) -m tests.benchmarks
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv on the path)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

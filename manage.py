@@ -14,7 +14,9 @@ def main() -> None:
     from config.server_process import ServerFailed
 
     try:
-        fill_environment()
+        # `make run` works without a single setting, on given servers too; nothing else makes up
+        # the secrets of an installation that has servers of its own.
+        fill_environment(create_secrets=sys.argv[1:2] == ["run_florin"])
     except ServerFailed as failure:
         sys.exit(f"florin: {failure}")
     from django.core.management import execute_from_command_line

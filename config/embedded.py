@@ -77,10 +77,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("FLORIN_DATA_DIR") or BASE_DIR / ".florin").resolve()
 
 
-def fill_environment() -> None:
+def fill_environment(*, create_secrets: bool = False) -> None:
     """Set what the environment lacks so that settings can be read and servers be reached.
 
-    Generated secrets come from `.florin/secrets.env`; without DATABASE_URL or REDIS_URL the
+    Generated secrets come from `.florin/secrets.env`, which is made for embedded servers, or if
+    `create_secrets` says so; without DATABASE_URL or REDIS_URL the
     embedded servers are used, and started for the life of this process if they do not run. Beside
     a `make run`, its addresses hold too.
     Raises ServerFailed with one sentence when they cannot be.
@@ -89,7 +90,7 @@ def fill_environment() -> None:
         for name, value in json.loads((data_folder() / RUN_ENVIRONMENT_FILE).read_text()).items():
             os.environ.setdefault(name, value)
     embedded = not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
-    for name, value in stored_secrets(data_folder(), create=embedded).items():
+    for name, value in stored_secrets(data_folder(), create=embedded or create_secrets).items():
         os.environ.setdefault(name, value)
     if embedded:
         servers = ensure_servers(data_folder())

@@ -139,7 +139,7 @@ def _servers() -> Servers:
 
 
 def _ensure_template(server: Servers) -> str:
-    name = _TEMPLATE_PREFIX + _shape()
+    name = _TEMPLATE_PREFIX + _shape(owner=urlsplit(server.database_owner_url).username or "")
     with _maintenance(server) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [_TEMPLATE_LOCK])
         if _databases(connection, name):
@@ -172,9 +172,9 @@ def _migrate(servers: Servers) -> None:
         raise ServerFailed(f"manage.py setup_database failed:\n{end}")
 
 
-def _shape() -> str:
+def _shape(*, owner: str) -> str:
     """A hash of all that decides how a migrated database looks."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(owner.encode())
     migrations = BASE_DIR.glob("*/migrations/*")
     own = [path for path in migrations if path.suffix in (".py", ".sql")]
     others = [BASE_DIR / name for name in ("requirements.lock", "config/database_setup.py")]
