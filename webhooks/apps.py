@@ -1,3 +1,5 @@
+"""The app of events: registers its system checks and its encrypted columns."""
+
 from __future__ import annotations
 
 from django.apps import AppConfig
@@ -5,11 +7,14 @@ from django.core import checks
 
 
 class WebhooksConfig(AppConfig):
+    """Everything that happens once, in order, however often it is tried."""
+
     name = "webhooks"
     verbose_name = "Events and webhooks"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        """Register the checks of FLORIN_EVENT_HANDLERS and what key rotation re-encrypts."""
         from audit import encryption
         from webhooks.handlers import check_settings
 

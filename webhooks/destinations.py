@@ -142,7 +142,7 @@ def pin(destination: Destination, *, resolver: Resolver | None = None) -> str:
             if not is_public(address):
                 raise DestinationRefused(
                     "address_not_public",
-                    f"{destination.host} resolves to an address that is not on the public internet.",
+                    f"{destination.host} resolves to an address off the public internet.",
                 )
     return str(addresses[0])
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
 from django.core.checks import Error
@@ -34,10 +34,6 @@ class EventView:
     causation_id: str
     occurred_at: datetime
     created_at: datetime
-
-
-class HandlerFunction(Protocol):
-    def __call__(self, event: EventView, *, now: datetime) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,9 @@
 """Provider events: stored before they are answered, applied in order, each with one effect.
 
 Mental model: `receive` is one statement that commits by itself; after it the provider may forget
-the event. `drain` takes one lane (all news about one provider object) at a time, in one durable
-transaction with one savepoint per event, and hands each due event to `apply`, which moves our
-payment and says what came of it. The key that makes further deliveries duplicates is inserted
-first inside that savepoint: it is there if, and only if, the effect is.
-
-    received --processed | superseded | ignored | duplicate--> (the end)
-       |-----deferred (a predecessor is missing: lets the others pass, has its own patience)
-       |-----failed (apply raised: holds the lane) --third time--> dead --replay--> received
-                                                                     \\--discard--> discarded
+the event. `drain` hands due events to `apply` (webhooks.inbox_runs), which moves our payment and
+says what came of it. Only an event that has had its effect makes further deliveries of it
+duplicates, so one that failed never keeps its own repetition from being tried.
 """
 
 from __future__ import annotations
@@ -17,26 +11,33 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from datetime import datetime
 
-import structlog
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
 from audit import log
-from webhooks import deaths, lanes, retries, wakeup
+from webhooks import inbox_runs, lanes, wakeup
+from webhooks.inbox_runs import Applied, Apply, DrainResult, InboxEventView
 from webhooks.models import InboxEvent
 from webhooks.models.inbox import new_inbox_event_id
 
-EVENTS_PER_TRANSACTION = 20
+__all__ = [
+    "Applied",
+    "Apply",
+    "DrainResult",
+    "InboxEventView",
+    "Received",
+    "configured_apply",
+    "discard",
+    "drain",
+    "hasten",
+    "receive",
+    "replay",
+]
+
 Status = InboxEvent.Status
-
-# serialization_failure, deadlock_detected, lock_not_available: nobody's fault, worth a repeat.
-_TRANSIENT = frozenset({"40001", "40P01", "55P03"})
-
-logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,67 +46,6 @@ class Received:
 
     id: str
     duplicate: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InboxEventView:
-    """A stored provider event as `apply` sees it; `raw` is what came over the wire."""
-
-    id: str
-    provider: str
-    account_id: str
-    event_id: str
-    event_type: str
-    subject: str
-    raw: bytes
-    headers: Mapping[str, str]
-    received_at: datetime
-    deferrals: int
-    failures: int
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What an event did. `deferred` leaves no trace of the call but the deferral itself."""
-
-    outcome: Literal["processed", "superseded", "deferred", "ignored"]
-    reason: str
-    payment_id: str = ""
-
-
-class Apply(Protocol):
-    def __call__(self, event: InboxEventView, *, now: datetime) -> Applied: ...
-
-
-@dataclass
-class DrainResult:
-    """What one call of `drain` did, in events."""
-
-    finished: int = 0
-    deferred: int = 0
-    failed: int = 0
-    dead: int = 0
-    postponed: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.finished + self.deferred + self.failed + self.dead + self.postponed
-
-
-@dataclass
-class _Row:
-    view: InboxEventView
-    lane: str
-    arrival: int
-    status: str
-    due_at: datetime
-    deferrals: int
-    failures: int
-    interruptions: int
-    backoff_seconds: float
-
-    def is_due(self, now: datetime) -> bool:
-        return self.due_at <= now
 
 
 def receive(
@@ -167,10 +107,8 @@ def drain(*, apply: Apply, now: datetime, limit: int = 200) -> DrainResult:
     result = DrainResult()
     while result.total < limit:
         with transaction.atomic(durable=True):
-            lane = _lock_next_lane(now=now)
-            if lane is None:
+            if not inbox_runs.run_next_lane(apply, result, now=now):
                 break
-            _drain_lane(lane, apply, result, now=now)
     return result
 
 
@@ -180,7 +118,7 @@ def hasten(*, provider: str, account_id: str, subject: str, now: datetime) -> No
     Call it in the transaction that stores the provider's reference. Never waits for a drain.
     """
     lane = lanes.inbox_lane(provider=provider, account_id=account_id, subject=subject, event_id="")
-    _hasten_deferred(lane, now=now)
+    inbox_runs.hasten_deferred(lane, now=now)
     wakeup.notify_on_commit("inbox")
 
 
@@ -207,7 +145,7 @@ def discard(inbox_ids: Collection[str], *, reason: str, actor: log.Actor, now: d
     with transaction.atomic(), log.acting_as(actor):
         rows = _locked_dead(inbox_ids)
         for row in rows:
-            _claim_key(row.provider, row.account_id, row.event_id, row.id, now=now)
+            inbox_runs.claim_key(row.provider, row.account_id, row.event_id, row.id, now=now)
             _audit(row, "inbox_event.discarded", reason=reason, now=now)
             row.status, row.reason, row.finished_at = Status.DISCARDED, reason, now
             row.save(update_fields=_STATE_FIELDS)
@@ -241,242 +179,3 @@ def _audit(row: InboxEvent, event_type: str, *, reason: str, now: datetime) -> N
         references=[("inbox_event", row.pk), ("provider_event", row.event_id)],
         occurred_at=now,
     )
-
-
-def _lock_next_lane(*, now: datetime) -> str | None:
-    """The lane of the longest due event that nobody is on. One lane per transaction: `apply`
-    locks payments, and two drains holding several each could wait for one another.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT event.lane
-            FROM webhooks_inbox_event AS event JOIN webhooks_lane AS lane ON lane.key = event.lane
-            WHERE event.status IN ('received', 'deferred', 'failed') AND event.due_at <= %s
-            ORDER BY event.due_at LIMIT 1
-            FOR UPDATE OF lane SKIP LOCKED
-            """,
-            [now],
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
-
-
-def _drain_lane(lane: str, apply: Apply, result: DrainResult, *, now: datetime) -> None:
-    footprints = lanes.leave_footprints([lane], now=now)
-    rows = _load(lane, now=now)
-    interrupted = footprints.interrupted.get(lane, 0)
-    for row in rows:
-        suspect = interrupted > 0 or row.interruptions > 0
-        if row.is_due(now):
-            _run_counting_interruptions(row, interrupted, apply, result, now=now)
-            interrupted = 0
-        if row.status == Status.FAILED:
-            _hold_behind(row, now=now)
-            break
-        if suspect:  # what may kill this process runs alone, so that it takes nobody along
-            break
-    lanes.erase_footprints(footprints, lanes=[lane])
-
-
-def _load(lane: str, *, now: datetime) -> list[_Row]:
-    """What is due on the locked lane, and the failed event that may hold it, by arrival.
-
-    A new statement, so it sees everything that was committed before the lock was taken.
-    """
-    events = InboxEvent.objects.raw(
-        """
-        SELECT * FROM webhooks_inbox_event
-        WHERE lane = %s AND status IN ('received', 'deferred', 'failed')
-          AND (due_at <= %s OR status = 'failed')
-        ORDER BY arrival LIMIT %s
-        """,
-        [lane, now, EVENTS_PER_TRANSACTION],
-    )
-    return [_row(event) for event in events]
-
-
-def _row(event: InboxEvent) -> _Row:
-    assert event.due_at is not None, f"Bug! {event.pk} is open and never due"
-    view = InboxEventView(
-        id=event.pk,
-        provider=event.provider,
-        account_id=event.account_id,
-        event_id=event.event_id,
-        event_type=event.event_type,
-        subject=event.subject,
-        raw=bytes(event.raw),
-        headers=event.headers,
-        received_at=event.received_at,
-        deferrals=event.deferrals,
-        failures=event.failures,
-    )
-    return _Row(
-        view=view,
-        lane=event.lane,
-        arrival=event.arrival,
-        status=event.status,
-        due_at=event.due_at,
-        deferrals=event.deferrals,
-        failures=event.failures,
-        interruptions=event.interruptions,
-        backoff_seconds=event.backoff_seconds,
-    )
-
-
-def _run_counting_interruptions(
-    row: _Row, interrupted: int, apply: Apply, result: DrainResult, *, now: datetime
-) -> None:
-    row.interruptions += interrupted
-    if row.interruptions >= retries.INTERRUPTION_LIMIT:
-        reason = f"its process was interrupted {row.interruptions} times while applying it"
-        _die(row, reason, "", result, now=now)
-    elif interrupted and row.interruptions > 1:
-        _postpone(row, "interrupted, tried again after a pause", "", result, now=now)
-    else:
-        _run(row, apply, result, now=now)
-
-
-class _LeaveNoTrace(Exception):
-    """Rolls the savepoint back: the event had no effect."""
-
-
-def _run(row: _Row, apply: Apply, result: DrainResult, *, now: datetime) -> None:
-    """Apply one event in a savepoint; on an exception or a deferral all it did is undone."""
-    event = row.view
-    applied = Applied("ignored", "")
-    try:
-        with transaction.atomic(), log.acting_as(_actor(event)):
-            fresh = _claim_key(event.provider, event.account_id, event.event_id, event.id, now=now)
-            if fresh:
-                applied = apply(event, now=now)
-                connection.check_constraints()  # what is checked at commit fails here, not there
-            if applied.outcome == "deferred":
-                raise _LeaveNoTrace
-            _finish(row, applied if fresh else None, now=now)
-    except _LeaveNoTrace:
-        _defer(row, applied, result, now=now)
-        return
-    except Exception as error:
-        _record_exception(row, error, result, now=now)
-        return
-    result.finished += 1
-    if applied.outcome == "processed":
-        _hasten_deferred(row.lane, now=now)
-
-
-def _claim_key(
-    provider: str, account_id: str, event_id: str, inbox_id: str, *, now: datetime
-) -> bool:
-    """True when this provider event has had no effect yet; the key says so from now on."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO webhooks_inbox_key (provider, account_id, event_id, inbox_id, finished_at)"
-            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [provider, account_id, event_id, inbox_id, now],
-        )
-        return bool(cursor.rowcount)
-
-
-def _finish(row: _Row, applied: Applied | None, *, now: datetime) -> None:
-    """Mark the outcome; `applied` is None for a repetition of an event that had its effect."""
-    row.status = Status(applied.outcome) if applied else Status.DUPLICATE
-    InboxEvent.objects.filter(pk=row.view.id).update(
-        status=row.status,
-        due_at=None,
-        finished_at=now,
-        interruptions=row.interruptions,
-        reason=applied.reason if applied else "",
-        payment_id=applied.payment_id if applied else "",
-        error="",
-    )
-
-
-def _defer(row: _Row, applied: Applied, result: DrainResult, *, now: datetime) -> None:
-    if now - row.view.received_at > retries.DEFERRAL_LIFETIME:
-        _die(row, f"its predecessor never came: {applied.reason}", "", result, now=now)
-        return
-    row.deferrals += 1
-    row.due_at = now + timedelta(seconds=retries.deferral_seconds(row.deferrals))
-    result.deferred += 1
-    _save(row, Status.DEFERRED, applied.reason, "")
-
-
-def _record_exception(row: _Row, error: Exception, result: DrainResult, *, now: datetime) -> None:
-    reason, trace = retries.describe_error(error)
-    logger.warning("inbox.apply_raised", inbox_id=row.view.id, error=reason)
-    if getattr(error.__cause__, "sqlstate", None) in _TRANSIENT:
-        row.interruptions += 1
-        _postpone(row, reason, trace, result, now=now)
-        return
-    row.failures += 1
-    if row.failures >= retries.FAILURE_LIMIT:
-        _die(row, reason, trace, result, now=now)
-        return
-    row.backoff_seconds = retries.decorrelated_backoff_seconds(row.backoff_seconds)
-    row.due_at = now + timedelta(seconds=row.backoff_seconds)
-    result.failed += 1
-    _save(row, Status.FAILED, reason, trace)
-
-
-def _postpone(row: _Row, reason: str, trace: str, result: DrainResult, *, now: datetime) -> None:
-    row.due_at = now + timedelta(seconds=retries.interruption_seconds(row.interruptions))
-    result.postponed += 1
-    _save(row, Status.FAILED, reason, trace)
-
-
-def _die(row: _Row, reason: str, trace: str, result: DrainResult, *, now: datetime) -> None:
-    event = row.view
-    result.dead += 1
-    _save(row, Status.DEAD, reason, trace, due_at=None, finished_at=now)
-    with log.acting_as(_actor(event)):
-        deaths.announce(
-            kind="inbox",
-            row_id=event.id,
-            what=f"{event.event_type} from {event.provider}",
-            reason=reason,
-            livemode=True,  # only payments knows better; what may be real money is treated so
-            about="inbox_event",
-            references=[("inbox_event", event.id), ("provider_event", event.event_id)],
-            now=now,
-        )
-
-
-def _save(row: _Row, status: Status, reason: str, trace: str, **times: datetime | None) -> None:
-    row.status = status
-    columns: dict[str, Any] = {"due_at": row.due_at, **times}
-    InboxEvent.objects.filter(pk=row.view.id).update(
-        status=status,
-        failures=row.failures,
-        deferrals=row.deferrals,
-        interruptions=row.interruptions,
-        backoff_seconds=row.backoff_seconds,
-        reason=reason,
-        error=trace,
-        **columns,
-    )
-
-
-def _hold_behind(row: _Row, *, now: datetime) -> None:
-    """Keep later news of the lane out of the queue until the failed event is due again."""
-    InboxEvent.objects.filter(
-        lane=row.lane, arrival__gt=row.arrival, status__in=InboxEvent.OPEN, due_at__lte=now
-    ).update(due_at=row.due_at)
-
-
-def _hasten_deferred(lane: str, *, now: datetime) -> None:
-    """Deferred news may have got the predecessor it waits for. Rows in use are left alone."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE webhooks_inbox_event SET due_at = %s WHERE id IN (
-                SELECT id FROM webhooks_inbox_event
-                WHERE lane = %s AND status = 'deferred' AND due_at > %s FOR UPDATE SKIP LOCKED
-            )
-            """,
-            [now, lane, now],
-        )
-
-
-def _actor(event: InboxEventView) -> log.Actor:
-    return log.Actor(type="psp", id=event.provider, display=event.account_id)

@@ -43,6 +43,8 @@ MERCHANT_ATTEMPT_LIMIT = len(MERCHANT_SCHEDULE_SECONDS) + 1
 RETRY_AFTER_CAP_SECONDS = 24 * _HOUR
 
 _ERROR_CAP_CHARACTERS = 8000
+# serialization_failure, deadlock_detected, lock_not_available
+_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
 
 
 def decorrelated_backoff_seconds(
@@ -93,6 +95,11 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - now).total_seconds())
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a database error is nobody's fault and worth a repeat: two transactions met."""
+    return getattr(error.__cause__, "sqlstate", None) in _TRANSIENT_SQLSTATES
 
 
 def describe_error(error: BaseException) -> tuple[str, str]:

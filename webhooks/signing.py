@@ -15,7 +15,7 @@ import secrets as random_source
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-SECRET_PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"  # noqa: S105  the start of every secret, none itself
 SECRET_BYTES = 32
 TOLERANCE_SECONDS = 300
 

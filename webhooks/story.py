@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from webhooks.lanes import inbox_lane
 from webhooks.models import (
     DeliveryAttempt,
     DomainEvent,
@@ -96,6 +97,19 @@ def inbound_of(payment_id: str, *, limit: int) -> list[InboundLine]:
     """Provider events that were applied to this payment, in order of arrival."""
     rows = InboxEvent.objects.filter(payment_id=payment_id).exclude(payment_id="")
     return [_inbound(row) for row in rows.order_by("arrival")[:limit]]
+
+
+def stuck_inbound_of(
+    *, provider: str, account_id: str, subject: str, limit: int
+) -> list[InboundLine]:
+    """Provider events about one provider object that have had no effect: waiting, or dead."""
+    lane = inbox_lane(provider=provider, account_id=account_id, subject=subject, event_id="")
+    waiting = InboxEvent.objects.filter(status__in=InboxEvent.OPEN, lane=lane)
+    dead = InboxEvent.objects.filter(
+        status=InboxEvent.Status.DEAD, provider=provider, account_id=account_id, subject=subject
+    )
+    rows = [*waiting.order_by("arrival")[:limit], *dead.order_by("id")[:limit]]
+    return [_inbound(row) for row in rows]
 
 
 def events_of_aggregate(aggregate_type: str, aggregate_id: str, *, limit: int) -> list[EventLine]:

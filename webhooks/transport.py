@@ -76,11 +76,11 @@ def post(
         with _Watchdog(connection, remaining) as watchdog:
             try:
                 status, retry_after, text = _exchange(connection, destination, headers, body)
-            except Exception as error:  # a hostile server may provoke any error of the parser
+            except Exception as failure:  # noqa: BLE001  a hostile server may provoke anything
                 reason = (
                     f"no complete answer within {deadline_seconds:g} s"
                     if watchdog.barked
-                    else f"{type(error).__name__}: {error}"
+                    else f"{type(failure).__name__}: {failure}"
                 )
                 return after(status=None, error=reason[:500])
     finally:

@@ -52,9 +52,9 @@ class Waker:
         self._wanted: set[str] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self.process_id = os.getpid()
 
     def flag(self, kind: str) -> None:
+        """Ask for one message of `kind`; the first call starts the thread."""
         with self._changed:
             self._wanted.add(kind)
             if self._thread is None:
@@ -73,7 +73,7 @@ class Waker:
                 for kind in sorted(wanted):
                     self._publish(kind)
                 pause_seconds = 0.0
-            except Exception as error:  # whatever the broker does, requests go on
+            except Exception as error:  # noqa: BLE001  whatever the broker does, requests go on
                 pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2 or 0.5)
                 logger.warning(
                     "wakeup.not_sent",
@@ -132,8 +132,8 @@ class Publisher:
             broken.collect(socket_timeout=0.1)
 
 
-_waker: Waker | None = None
-_waker_lock = threading.Lock()
+_wakers: dict[int, Waker] = {}
+_wakers_lock = threading.Lock()
 _NOTIFIERS: dict[str, Callable[[], None]] = {
     "inbox": lambda: notify("inbox"),
     "outbox": lambda: notify("outbox"),
@@ -143,11 +143,13 @@ _NOTIFIERS: dict[str, Callable[[], None]] = {
 
 def _of_this_process() -> Waker:
     """This process's waker; a forked child does not inherit its parent's thread."""
-    global _waker
-    if _waker is None or _waker.process_id != os.getpid():
-        with _waker_lock:
-            if _waker is None or _waker.process_id != os.getpid():
+    waker = _wakers.get(os.getpid())
+    if waker is None:
+        with _wakers_lock:
+            if os.getpid() not in _wakers:
                 from celery import current_app
 
-                _waker = Waker(Publisher(current_app, current_app.conf.broker_url))
-    return _waker
+                _wakers.clear()
+                _wakers[os.getpid()] = Waker(Publisher(current_app, current_app.conf.broker_url))
+            waker = _wakers[os.getpid()]
+    return waker

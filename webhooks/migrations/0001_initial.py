@@ -3,11 +3,12 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import simple_history.models
+from django.conf import settings
+from django.db import migrations, models
+
 import webhooks.models.inbox
 import webhooks.models.merchants
 import webhooks.models.outbox
-from django.conf import settings
-from django.db import migrations, models
 
 
 class Migration(migrations.Migration):

@@ -15,6 +15,7 @@ from typeid import TypeID
 
 
 def new_inbox_event_id() -> str:
+    """A new, time-sortable id of a stored provider event."""
     return str(TypeID(prefix="inb"))
 
 
@@ -130,3 +131,6 @@ class InboxKey(models.Model):
 
     class Meta:
         db_table = "webhooks_inbox_key"
+
+    def __str__(self) -> str:
+        return self.event_id

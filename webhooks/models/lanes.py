@@ -20,6 +20,9 @@ class Lane(models.Model):
     class Meta:
         db_table = "webhooks_lane"
 
+    def __str__(self) -> str:
+        return self.key
+
 
 class DrainFootprint(models.Model):
     """A run that started on a lane and has not been seen to end."""
@@ -33,3 +36,6 @@ class DrainFootprint(models.Model):
     class Meta:
         db_table = "webhooks_drain_footprint"
         indexes = (models.Index(fields=("run_id",), name="drain_footprint_run"),)
+
+    def __str__(self) -> str:
+        return self.lane

@@ -18,10 +18,12 @@ from webhooks.models.outbox import DomainEvent
 
 
 def new_endpoint_id() -> str:
+    """A new, time-sortable id of a merchant's endpoint."""
     return str(TypeID(prefix="we"))
 
 
 def new_delivery_id() -> str:
+    """A new, time-sortable id of a delivery to a merchant."""
     return str(TypeID(prefix="whd"))
 
 
@@ -84,6 +86,9 @@ class EndpointHealth(models.Model):
 
     class Meta:
         db_table = "webhooks_endpoint_health"
+
+    def __str__(self) -> str:
+        return self.endpoint_id
 
 
 class MerchantDelivery(models.Model):
@@ -189,3 +194,6 @@ class DeliveryAttempt(models.Model):
                 fields=("delivery", "number"), name="delivery_attempt_number_once"
             ),
         )
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} #{self.number}"

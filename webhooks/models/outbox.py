@@ -13,6 +13,7 @@ from typeid import TypeID
 
 
 def new_event_id() -> str:
+    """A new, time-sortable id of a domain event."""
     return str(TypeID(prefix="evt"))
 
 
@@ -26,6 +27,9 @@ class EventStream(models.Model):
 
     class Meta:
         db_table = "webhooks_event_stream"
+
+    def __str__(self) -> str:
+        return f"{self.aggregate_type}:{self.aggregate_id}"
 
 
 class DomainEvent(models.Model):

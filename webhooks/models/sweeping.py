@@ -27,6 +27,9 @@ class PeriodicJob(models.Model):
         verbose_name = "periodic job"
         ordering = ("name",)
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class Heartbeat(models.Model):
     """The last time a process said that it had done work, not merely that it exists."""
@@ -45,3 +48,6 @@ class Heartbeat(models.Model):
                 name="heartbeat_after_start", condition=Q(beat_at__gte=models.F("started_at"))
             ),
         )
+
+    def __str__(self) -> str:
+        return self.process

@@ -13,12 +13,15 @@ from webhooks.sweeper import Sweeper
 
 
 class Command(BaseCommand):
+    """Runs one webhooks.sweeper.Sweeper until it is told to stop."""
+
     help = (
         "Apply provider events, hand on domain events, send merchants' webhooks and run periodic "
         "jobs as they become due. Any number of sweepers may run."
     )
 
     def handle(self, **options: Any) -> None:
+        """Sweep until a signal; leaves requests that do not end in time to their lease."""
         sweeper = Sweeper()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sweeper.stop())

@@ -1,0 +1,278 @@
+"""Running handlers: one drain's transaction over the lanes it has locked.
+
+Mental model: a drain locks some lanes (one per stream), runs each due delivery in a savepoint of
+its own and marks it in the same transaction, so an effect in this database happens exactly once.
+
+    pending --ok--> done
+       |--raises--> failed --due again--> ... third failure --> dead --replay--> pending
+       |                                                          |--discard--> discarded
+       |--held behind a failed or dead one (policy block): pending, not due before it
+
+A failure is the handler's (it raised). An interruption is ours (the process was killed, two
+transactions met in a deadlock): counted apart, twenty are allowed. What is suspected of killing
+its process runs alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import structlog
+from django.db import connection, transaction
+
+from audit import log
+from webhooks import deaths, lanes, retries
+from webhooks.handlers import EventView, by_name
+from webhooks.models import EventDelivery
+
+LANES_PER_TRANSACTION = 32
+DELIVERIES_PER_TRANSACTION = 256
+
+_EVENT_FIELDS = tuple(EventView.__dataclass_fields__)
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass
+class DrainResult:
+    """What one call of `drain` did, in deliveries."""
+
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    postponed: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.done + self.failed + self.dead + self.postponed
+
+
+@dataclass
+class _Row:
+    event: EventView
+    id: int
+    lane: str
+    handler: str
+    policy: str
+    status: str
+    due_at: datetime | None
+    failures: int
+    interruptions: int
+    backoff_seconds: float
+
+    @property
+    def blocks(self) -> bool:
+        return self.policy == EventDelivery.Policy.BLOCK
+
+    def is_due(self, now: datetime) -> bool:
+        return self.due_at is not None and self.due_at <= now
+
+
+def run_due_lanes(result: DrainResult, *, now: datetime) -> bool:
+    """Lock due lanes and run what is due on them; False when nothing was due or free."""
+    handlers = by_name()
+    locked = _lock_due_lanes(handlers, now=now)
+    if not locked:
+        return False
+    footprints = lanes.leave_footprints(locked, now=now)
+    rows = _load(locked, handlers, now=now)
+    suspects = {row.lane for row in rows if row.interruptions and row.is_due(now)}
+    suspects.update(footprints.interrupted)
+    if suspects:  # what may kill this process runs alone, so that it takes nobody along
+        locked = {min(suspects)}
+        groups = _groups(row for row in rows if row.lane in locked)
+        _run_suspect(groups, footprints.interrupted.get(min(suspects), 0), result, now=now)
+    else:
+        done = [row.id for group in _groups(rows) for row in _run_group(group, result, now=now)]
+        _mark_done(done, result, now=now)
+    lanes.erase_footprints(footprints, lanes=locked)
+    return True
+
+
+def _lock_due_lanes(registered: Collection[str], *, now: datetime) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT delivery.lane
+            FROM webhooks_event_delivery AS delivery
+            JOIN webhooks_lane AS lane ON lane.key = delivery.lane
+            WHERE delivery.status IN ('pending', 'failed') AND delivery.due_at <= %s
+              AND delivery.handler = ANY(%s)
+            ORDER BY delivery.due_at LIMIT %s
+            FOR UPDATE OF lane SKIP LOCKED
+            """,
+            [now, list(registered), LANES_PER_TRANSACTION],
+        )
+        return {lane for (lane,) in cursor.fetchall()}
+
+
+def _load(locked: Collection[str], registered: Collection[str], *, now: datetime) -> list[_Row]:
+    """What is due on the locked lanes, and what blocks there, per handler by seq.
+
+    A new statement, so it sees everything that was committed before the locks were taken.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT d.id, d.lane, d.handler, d.policy, d.status, d.due_at, d.failures,
+                d.interruptions, d.backoff_seconds, e.id, e.type, e.aggregate_type,
+                e.aggregate_id, e.seq, e.owner, e.livemode, e.payload, e.causation_id,
+                e.occurred_at, e.created_at
+            FROM webhooks_event_delivery AS d JOIN webhooks_domain_event AS e ON e.id = d.event_id
+            WHERE d.lane = ANY(%s) AND d.handler = ANY(%s)
+              AND d.status IN ('pending', 'failed', 'dead')
+              AND (d.due_at <= %s OR d.policy = 'block' AND d.status <> 'pending')
+            ORDER BY d.lane, d.handler, d.seq LIMIT %s
+            """,
+            [list(locked), list(registered), now, DELIVERIES_PER_TRANSACTION],
+        )
+        return [_row(values) for values in cursor.fetchall()]
+
+
+def _row(values: tuple[Any, ...]) -> _Row:
+    event = dict(zip(_EVENT_FIELDS, values[9:], strict=True))
+    event["payload"] = json.loads(event["payload"])
+    return _Row(EventView(**event), *values[:9])
+
+
+def _groups(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    for _, group in groupby(rows, key=lambda row: (row.lane, row.handler)):
+        yield list(group)
+
+
+def _run_group(group: list[_Row], result: DrainResult, *, now: datetime) -> Iterator[_Row]:
+    """Run one handler's due deliveries of one stream by seq; yields those that went well."""
+    for row in group:
+        if row.is_due(now) and _run(row, result, now=now):
+            yield row
+        elif row.blocks:
+            _hold_behind(row, now=now)
+            return
+
+
+def _run_suspect(
+    groups: Iterable[list[_Row]], interrupted: int, result: DrainResult, *, now: datetime
+) -> None:
+    """Run the one delivery that an interrupted run would have begun with, or give it up."""
+    for row, *_ in groups:
+        if not row.is_due(now):
+            _hold_behind(row, now=now)
+            continue
+        row.interruptions += interrupted
+        if row.interruptions >= retries.INTERRUPTION_LIMIT:
+            reason = f"its process was interrupted {row.interruptions} times while running it"
+            _die(row, reason, "", result, now=now)
+        elif interrupted and row.interruptions > 1:
+            _postpone(row, "interrupted, tried again after a pause", "", result, now=now)
+        elif _run(row, result, now=now):
+            _mark_done([row.id], result, now=now)
+        if row.blocks and row.status != EventDelivery.Status.DONE:
+            _hold_behind(row, now=now)
+        return
+
+
+def _run(row: _Row, result: DrainResult, *, now: datetime) -> bool:
+    """Run one delivery in a savepoint; on an exception only what it did is undone."""
+    try:
+        with transaction.atomic(), log.acting_as(_handler_actor(row.handler)):
+            by_name()[row.handler].load()(row.event, now=now)
+            connection.check_constraints()  # what is only checked at commit fails here, not there
+    except Exception as error:  # noqa: BLE001  a handler may raise anything
+        _record_exception(row, error, result, now=now)
+        return False
+    row.status = EventDelivery.Status.DONE
+    return True
+
+
+def _record_exception(row: _Row, error: Exception, result: DrainResult, *, now: datetime) -> None:
+    reason, trace = retries.describe_error(error)
+    logger.warning("handler.raised", handler=row.handler, event_id=row.event.id, error=reason)
+    if retries.is_transient(error):
+        row.interruptions += 1
+        _postpone(row, reason, trace, result, now=now)
+        return
+    row.failures += 1
+    if row.failures >= retries.FAILURE_LIMIT:
+        _die(row, reason, trace, result, now=now)
+        return
+    row.backoff_seconds = retries.decorrelated_backoff_seconds(row.backoff_seconds)
+    row.due_at = now + timedelta(seconds=row.backoff_seconds)
+    result.failed += 1
+    _save(row, EventDelivery.Status.FAILED, reason, trace)
+
+
+def _postpone(row: _Row, reason: str, trace: str, result: DrainResult, *, now: datetime) -> None:
+    row.due_at = now + timedelta(seconds=retries.interruption_seconds(row.interruptions))
+    result.postponed += 1
+    _save(row, EventDelivery.Status.FAILED, reason, trace)
+
+
+def _die(row: _Row, reason: str, trace: str, result: DrainResult, *, now: datetime) -> None:
+    row.due_at = None
+    result.dead += 1
+    _save(row, EventDelivery.Status.DEAD, reason, trace, finished_at=now)
+    with log.acting_as(_handler_actor(row.handler)):
+        deaths.announce(
+            kind="handler",
+            row_id=str(row.id),
+            what=f"{row.event.type} to {row.handler}",
+            reason=reason,
+            livemode=row.event.livemode,
+            about=row.event.aggregate_type,
+            references=[
+                ("event", row.event.id),
+                (row.event.aggregate_type, row.event.aggregate_id),
+            ],
+            now=now,
+        )
+
+
+def _save(
+    row: _Row, status: str, reason: str, trace: str, *, finished_at: datetime | None = None
+) -> None:
+    row.status = status
+    EventDelivery.objects.filter(pk=row.id).update(
+        status=status,
+        due_at=row.due_at,
+        failures=row.failures,
+        interruptions=row.interruptions,
+        backoff_seconds=row.backoff_seconds,
+        reason=reason,
+        error=trace,
+        finished_at=finished_at,
+    )
+
+
+def _mark_done(ids: list[int], result: DrainResult, *, now: datetime) -> None:
+    if ids:
+        EventDelivery.objects.filter(pk__in=ids).update(
+            status=EventDelivery.Status.DONE, due_at=None, reason="", error="", finished_at=now
+        )
+    result.done += len(ids)
+
+
+def _hold_behind(row: _Row, *, now: datetime) -> None:
+    """Keep later deliveries of the same stream and handler out of the queue as long as `row` is."""
+    EventDelivery.objects.filter(
+        lane=row.lane,
+        handler=row.handler,
+        seq__gt=row.event.seq,
+        status__in=(EventDelivery.Status.PENDING, EventDelivery.Status.FAILED),
+        due_at__lte=now,
+    ).update(due_at=row.due_at)
+
+
+def release_held(lane: str, handler: str, *, now: datetime) -> None:
+    """Let what a dead delivery held be due again; call it when that one is dead no more."""
+    EventDelivery.objects.filter(
+        lane=lane, handler=handler, status=EventDelivery.Status.PENDING, due_at__isnull=True
+    ).update(due_at=now)
+
+
+def _handler_actor(handler: str) -> log.Actor:
+    return log.Actor(type="job", id=f"handler:{handler}")
