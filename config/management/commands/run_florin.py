@@ -184,7 +184,8 @@ def _the_only_run(folder: Path) -> Iterator[None]:
     descriptor = lock_soon(folder / RUN_LOCK)
     if descriptor is None:
         raise SupervisorFailed(
-            f"Florin is already running on {folder}: stop it with Ctrl-C there, or use another clone."
+            f"Florin is already running on {folder}: stop it with Ctrl-C there, or use another "
+            "clone."
         )
     try:
         yield
