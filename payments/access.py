@@ -26,7 +26,7 @@ def locked_payment_for(merchant: Merchant, livemode: bool, payment_id: str) -> P
     try:
         return (
             Payment.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("provider_account")
+            .select_related("provider_account", "merchant")
             .get(pk=payment_id, merchant=merchant, livemode=livemode)
         )
     except Payment.DoesNotExist:
@@ -37,7 +37,7 @@ def locked_payment(payment_id: str) -> Payment:
     """Any payment, locked, for work that no tenant asked for (events, polls)."""
     return (
         Payment.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("provider_account")
+        .select_related("provider_account", "merchant")
         .get(pk=payment_id)
     )
 

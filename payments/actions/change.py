@@ -63,6 +63,7 @@ POLLS_OF_CREATED_MAX = 10
 _MUTABLE = [
     "state",
     "version",
+    "attempt_count",
     "amount_authorized_minor",
     "amount_capturable_minor",
     "amount_captured_minor",

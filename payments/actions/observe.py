@@ -12,7 +12,6 @@ import enum
 from datetime import datetime
 
 from payments import bookkeeping
-from payments.access import current_attempt
 from payments.actions.change import Change
 from payments.models import Attempt, Payment
 from payments.providers.base import ObservedStatus, PaymentSnapshot, ProviderError
@@ -154,8 +153,7 @@ def _path(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> tuple[
     payment = change.payment
     state = State(payment.state)
     over = attempt.state in (Attempt.State.DECLINED, Attempt.State.CANCELED)
-    latest = current_attempt(payment)
-    about_an_earlier_try = latest is not None and latest.pk != attempt.pk
+    about_an_earlier_try = attempt.number < payment.attempt_count
     if state in MONEY_TAKEN and about_an_earlier_try and snapshot.status in MONEY_NEWS:
         raise ContradictoryNews(
             f"attempt {attempt.number} reports {snapshot.status} although another attempt was paid"
@@ -202,10 +200,11 @@ def _attempt_for_payer(change: Change, attempt: Attempt, snapshot: PaymentSnapsh
 
 
 def next_attempt(payment: Payment, previous: Attempt, *, now: datetime) -> Attempt:
-    """A new try on the same PSP object, not yet saved."""
+    """A new try on the same PSP object, not yet saved; the payment counts it."""
+    payment.attempt_count = previous.number + 1
     return Attempt(
         payment=payment,
-        number=previous.number + 1,
+        number=payment.attempt_count,
         provider_account=previous.provider_account,
         provider_reference=previous.provider_reference,
         provider_version=previous.provider_version,

@@ -111,21 +111,24 @@ def _record(
     operation: ProviderOperation, result: Result, settle: Settle, *, cause: Cause, now: datetime
 ) -> Answer:
     try:
-        with transaction.atomic(durable=True):
-            return _record_locked(operation, result, settle, cause=cause, now=now)
-    except ContradictoryNews as contradiction:
-        return note_contradiction(
-            operation.payment_id, str(contradiction), cause=cause, now=now, operation=operation
-        )
+        try:
+            with transaction.atomic(durable=True):
+                return _record_locked(operation, result, settle, cause=cause, now=now)
+        except ContradictoryNews as contradiction:
+            words = str(contradiction)
+            return note_contradiction(
+                operation.payment_id, words, cause=cause, now=now, operation=operation
+            )
+    except LeaseLost:
+        payment = Payment.objects.select_related("provider_account").get(pk=operation.payment_id)
+        return unfinished_answer(payment, current_attempt(payment))
 
 
 def _record_locked(
     operation: ProviderOperation, result: Result, settle: Settle, *, cause: Cause, now: datetime
 ) -> Answer:
     payment = locked_payment(operation.payment_id)
-    if not _still_ours(operation):
-        return unfinished_answer(payment, current_attempt(payment))
-    attempt = Attempt.objects.select_related("provider_account").get(pk=operation.attempt_id)
+    attempt = Attempt.objects.get(pk=operation.attempt_id)
     change = Change(payment, cause=cause, now=now)
     _audit_response(change, operation, result)
     operation.error = error_object(result.error) if result.error else None
@@ -145,13 +148,35 @@ def _record_locked(
             else Outcome.UNKNOWN.value
         )
     change.write()
-    operation.save(update_fields=["outcome", "error", "finished_at", "lease_until", "next_try_at"])
-    latest = current_attempt(payment)
+    _save(operation)
+    latest = attempt if attempt.number == payment.attempt_count else current_attempt(payment)
     if operation.finished_at is None:
         return unfinished_answer(payment, latest)
     answer = final_answer(operation, payment, latest)
     idempotency.finish_for_operation(operation, answer, now=now)
     return answer
+
+
+class LeaseLost(Exception):
+    """Somebody else drives the operation now; what this driver was about to record is void."""
+
+
+def _save(operation: ProviderOperation) -> None:
+    """Write how the operation stands, if this driver still holds its lease. Raises LeaseLost,
+    which undoes everything written with it.
+    """
+    held = ProviderOperation.objects.filter(
+        pk=operation.pk, lease_token=operation.lease_token, finished_at__isnull=True
+    )
+    written = held.update(
+        outcome=operation.outcome,
+        error=operation.error,
+        finished_at=operation.finished_at,
+        lease_until=operation.lease_until,
+        next_try_at=operation.next_try_at,
+    )
+    if written != 1:
+        raise LeaseLost(f"{operation.pk} is driven by somebody else")
 
 
 def note_contradiction(
@@ -175,22 +200,15 @@ def note_contradiction(
             change.advance("integrity_mismatch", attempt)
         payment.poll_due_at = None
         change.write()
-        if operation is not None and _still_ours(operation):
-            operation.outcome = CONTRADICTED
-            operation.finished_at = now
-            operation.lease_until = None
-            operation.save()
-            answer = final_answer(operation, payment, attempt)
-            idempotency.finish_for_operation(operation, answer, now=now)
-            return answer
-        return unfinished_answer(payment, attempt)
-
-
-def _still_ours(operation: ProviderOperation) -> bool:
-    """True while this driver holds the operation's lease; the payment's lock orders the asking."""
-    return ProviderOperation.objects.filter(
-        pk=operation.pk, lease_token=operation.lease_token, finished_at__isnull=True
-    ).exists()
+        if operation is None:
+            return unfinished_answer(payment, attempt)
+        operation.outcome = CONTRADICTED
+        operation.finished_at = now
+        operation.lease_until = None
+        _save(operation)
+        answer = final_answer(operation, payment, attempt)
+        idempotency.finish_for_operation(operation, answer, now=now)
+        return answer
 
 
 def _shows_execution(operation: ProviderOperation, status: ObservedStatus) -> bool:

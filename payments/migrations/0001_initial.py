@@ -323,6 +323,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("version", models.PositiveIntegerField(default=1)),
+                ("attempt_count", models.PositiveIntegerField(default=1)),
                 ("amount_authorized_minor", models.BigIntegerField(default=0)),
                 ("amount_capturable_minor", models.BigIntegerField(default=0)),
                 ("amount_captured_minor", models.BigIntegerField(default=0)),

@@ -70,6 +70,8 @@ class Payment(FSMModelMixin, models.Model):
         choices=[(state.value, state.value) for state in State],
     )
     version = models.PositiveIntegerField(default=1)
+    # The number of the latest attempt; the attempts before it are over.
+    attempt_count = models.PositiveIntegerField(default=1)
 
     amount_authorized_minor = models.BigIntegerField(default=0)
     amount_capturable_minor = models.BigIntegerField(default=0)
