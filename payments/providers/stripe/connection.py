@@ -7,6 +7,7 @@ One instance serves one call and remembers what went over the wire.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from payments.providers.transport import Answer, AnswerLost, NotSent, send
 
 # Request durations would be reported to Stripe with the next request of the same thread.
 stripe.enable_telemetry = False
+# The audit trail records every call; at DEBUG the SDK would log whole bodies.
+logging.getLogger("stripe").setLevel(logging.WARNING)
 
 
 class OneCall(stripe.HTTPClient):
