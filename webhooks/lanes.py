@@ -100,6 +100,7 @@ def close_side_connection() -> None:
     side: BaseDatabaseWrapper | None = getattr(_local, "connection", None)
     if side is not None:
         side.close()
+        _local.process_id = None  # the next one follows the default connection, wherever it goes
 
 
 def _side_connection() -> BaseDatabaseWrapper:
