@@ -219,7 +219,8 @@ def _claim_existing(
 
 def stored_answer(row: IdempotencyKey) -> Answer:
     """The answer of a finished key, as it was first given."""
-    assert row.response_status is not None, "Bug! a finished key has an answer"
+    assert row.response_status is not None, "Bug! a finished key has a status"
+    assert row.response_body is not None, "Bug! a finished key has a body"
     return Answer(
         status=row.response_status,
         body=row.response_body,
@@ -339,7 +340,7 @@ def _insert(
         f"VALUES ({', '.join(['%s'] * len(columns))}) "
         "ON CONFLICT (merchant_id, livemode, key) DO NOTHING RETURNING id"
     )
-    values = [
+    values: list[Any] = [
         merchant.pk,
         livemode,
         key,

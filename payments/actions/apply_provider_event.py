@@ -10,6 +10,7 @@ waits: its row may not be committed, or the answer that names it is still on its
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from audit import log
 from payments.access import locked_payment
@@ -48,7 +49,8 @@ def _apply(
         effect = observe(change, attempt, observation.snapshot)
     if observation.fetch_needed or effect == Effect.UNRECOGNISED:
         payment.poll_due_at = now
-    outcome = "processed" if effect == Effect.APPLIED or observation.fetch_needed else "superseded"
+    had_effect = effect == Effect.APPLIED or observation.fetch_needed
+    outcome: Literal["processed", "superseded"] = "processed" if had_effect else "superseded"
     reason = "the payment is fetched for it" if observation.fetch_needed else effect.value
     change.audit(
         "provider.event",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from payments.errors import ErrorCode, FlorinError
@@ -50,6 +52,7 @@ def test_the_stored_answer_holds_no_secret(shop: Shop) -> None:
     answer = shop.create(confirm=False, payment_method="", key=key)
     row = IdempotencyKey.objects.get(merchant=shop.merchant, key=key)
     secret = Attempt.objects.get(payment_id=answer.payment_id).reveal_client_secret()
+    assert row.response_body is not None
     assert "client_secret" not in row.response_body
     assert secret not in str(row.response_body)
 
@@ -147,7 +150,7 @@ def test_a_status_we_do_not_know_changes_nothing_and_stays_open(shop: Shop) -> N
     ],
 )
 def test_what_the_provider_cannot_take_is_refused_before_anything_is_written(
-    shop: Shop, parameters: dict[str, object], code: ErrorCode
+    shop: Shop, parameters: dict[str, Any], code: ErrorCode
 ) -> None:
     with pytest.raises(FlorinError) as refusal:
         shop.create(**parameters)

@@ -112,7 +112,8 @@ def test_a_failed_authentication_leaves_the_payment_open(shop: Shop) -> None:
     shop.authenticate(payment.pk, "fail")
     shop.deliver_events()
     assert shop.payment(payment.pk).state == "created"
-    assert shop.payment(payment.pk).last_error["code"] == "authentication_failed"
+    last_error = shop.payment(payment.pk).last_error or {}
+    assert last_error["code"] == "authentication_failed"
 
 
 def test_a_bank_debit_is_captured_when_the_bank_says_so(shop: Shop) -> None:
