@@ -24,6 +24,8 @@ from django.db.utils import IntegrityError
 # Any fixed number: it names the one lock that setups of one database queue for.
 _SETUP_LOCK = 4_617_231
 _RETRY_SECONDS = 0.25
+# A server that says this is up; waiting for it would not help.
+_REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry")
 
 
 class DatabaseSetupFailed(Exception):
@@ -61,8 +63,9 @@ def _wait_until_reachable(owner: BaseDatabaseWrapper, wait_seconds: float) -> No
         try:
             owner.ensure_connection()
             return
-        except OperationalError:
-            if time.monotonic() > deadline:
+        except OperationalError as error:
+            refused = any(words in str(error) for words in _REFUSALS)
+            if refused or time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_SECONDS)
 

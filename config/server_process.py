@@ -315,7 +315,7 @@ def _processes_in(program: str, folder: Path) -> set[int]:
 
 
 def _can_walk_into(path: Path, account: Account) -> bool:
-    return _run_as(["test", "-x", str(path)], account)
+    return _run_as(["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)], account)
 
 
 def _runs_as(program: Path, account: Account) -> bool:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_MISSING = (
-    "no Chromium on the path, so this browser test did not run (Debian: apt-get install chromium)"
-)
+_MISSING = "no Chromium on the path, so browser tests do not run (Debian: apt-get install chromium)"
 _FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -68,4 +66,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if _MISSING in str(report.longrepr)
     ]
     if skipped:
-        terminalreporter.write_line(f"{len(skipped)} browser tests were skipped: {_MISSING}.")
+        terminalreporter.write_line(f"Browser tests skipped ({len(skipped)}): {_MISSING}.")
