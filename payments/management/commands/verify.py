@@ -35,7 +35,9 @@ class Command(BaseCommand):
         else:
             report = _verify_with_progress(Console(file=sys.stderr))
             # `self.stdout` may be given by a caller; it has what a console needs of a file.
-            _print(Console(file=self.stdout), report)  # type: ignore[arg-type]
+            # Where nobody's terminal sets the width, an id must not be broken into two lines.
+            width = None if sys.stdout.isatty() else 160
+            _print(Console(file=self.stdout, width=width), report)  # type: ignore[arg-type]
         if not report.holds:
             sys.exit(1)
 
@@ -69,8 +71,9 @@ def _print(console: Console, report: Report) -> None:
         if finding.holds:
             continue
         table = Table(title=f"{finding.check}: {finding.offence_count:,} offences")
-        for heading in ("kind", "object", "detail"):
-            table.add_column(heading, overflow="fold")
+        table.add_column("kind")
+        table.add_column("object", no_wrap=True)
+        table.add_column("detail", overflow="fold")
         for offence in finding.offences:
             table.add_row(escape(offence.kind), escape(offence.object), escape(offence.detail))
         console.print(table)

@@ -1,0 +1,1 @@
+"""Proofs that take more than a function call: faults under load, kill points, mutants."""
