@@ -11,6 +11,7 @@ export PYTHON
 # There is one settings module; the tests must not read it before their databases exist.
 unexport DJANGO_SETTINGS_MODULE
 
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help install run test check lint types contracts migrations prove bench coverage lock
 
