@@ -17,7 +17,6 @@ import psycopg
 import structlog
 from django.db import IntegrityError, connection, transaction
 
-from audit.canonical import canonical_json
 from audit.context import (
     Actor,
     AuditContext,
@@ -27,7 +26,7 @@ from audit.context import (
     current_context,
     set_actor,
 )
-from audit.redaction import scan, scan_text
+from audit.redaction import writable_json, writable_text
 
 __all__ = [
     "Actor",
@@ -178,12 +177,13 @@ def _row(event: Record) -> list[Any]:
     if event.occurred_at.tzinfo is None:
         raise InvalidEvent(f"occurred_at of {event.event_type} has no time zone")
     context = current_context()
-    body = scan(event.body)
-    references = [[kind, _identifier(value, kind)] for kind, value in event.references]
-    display = scan_text(_single_line(actor.display, _LONGEST_DISPLAY))
-    reason = scan_text(_single_line(context.reason, _LONGEST_REASON))
-    clean_references = scan(references)
-    redacted = any(part.masked for part in (body, display, reason, clean_references))
+    body = writable_json(event.body)
+    references = writable_json(
+        [[kind, _identifier(value, kind)] for kind, value in event.references]
+    )
+    display = writable_text(_single_line(actor.display, _LONGEST_DISPLAY))
+    reason = writable_text(_single_line(context.reason, _LONGEST_REASON))
+    redacted = body.masked or references.masked or display.masked or reason.masked
     if redacted:
         log.warning("audit.redacted", event_type=event.event_type, stream_id=event.stream_id)
     return [
@@ -191,15 +191,15 @@ def _row(event: Record) -> list[Any]:
         event.event_type,
         actor.type,
         _identifier(actor.id, "actor"),
-        display.value,
+        display.text,
         event.stream_type,
         _identifier(event.stream_id, event.stream_type),
         context.trace_id,
         _single_line(context.request_id, _LONGEST_REQUEST_ID),
-        reason.value,
+        reason.text,
         redacted,
-        canonical_json(clean_references.value),
-        canonical_json(body.value),
+        references.text,
+        body.text,
     ]
 
 
@@ -212,7 +212,9 @@ def _identifier(value: str, kind: str) -> str:
 
 
 def _single_line(text: str, longest: int) -> str:
-    return text.translate(_CONTROL_CHARACTERS)[:longest]
+    if not text.isprintable():
+        text = text.translate(_CONTROL_CHARACTERS)
+    return text[:longest]
 
 
 def _insert(statement: str, values: list[Any]) -> list[int]:

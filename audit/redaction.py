@@ -11,6 +11,7 @@ that is a mistake of the program and not of the data.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from typing import Any
 from uuid import UUID
 
 from prometheus_client import Counter
+
+from audit.canonical import canonical_json
 
 REDACTIONS = Counter(
     "florin_audit_redactions_total",
@@ -80,33 +83,88 @@ _SECRET_NAMES = frozenset(
 )
 _SECRET_ENDINGS = ("secret", "password", "privatekey", "apikey", "secretkey")
 _AMOUNT_ENDINGS = ("minor", "amount")
+# What has none of these, in lower case and without underscores and dashes, has no secret.
+_HINTS = (
+    *(b"secret", b"sktest", b"sklive", b"rktest", b"rklive", b"whsec", b"bearer ", b"basic "),
+    *(name.encode() + b'":' for name in sorted({*_SECRET_NAMES, *_SECRET_ENDINGS})),
+)
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789 ", b"000000000-")
 
 
 class UnsupportedValue(TypeError):
     """A value that JSON has no form for; the message names where it stands and its type."""
 
 
-@dataclass(slots=True)
-class Scanned:
-    """The writable value, and whether anything in it was masked."""
+@dataclass(frozen=True, slots=True)
+class WritableJson:
+    """Canonical JSON text (RFC 8785) of a value, and whether anything in it was masked."""
 
-    value: Any
+    text: str
     masked: bool
 
 
-def scan(value: Any) -> Scanned:
+@dataclass(frozen=True, slots=True)
+class WritableText:
+    """A text that may be kept, and whether anything in it was masked."""
+
+    text: str
+    masked: bool
+
+
+def writable_json(value: Any) -> WritableJson:
     """Make `value` (JSON types, Decimal, UUID, dates, enums, nested) safe to be kept for ever.
 
     Raises UnsupportedValue for any other type.
     """
+    # Most values are harmless, and a few searches over the whole text prove it in a tenth of the
+    # time that looking at every part takes.
+    if _is_plain(value, 0):
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        if text.isascii() and not _is_suspicious(text):
+            return WritableJson(text=text, masked=False)
     scanner = _Scanner()
-    return Scanned(value=scanner.clean(value, name="", path="body", level=0), masked=scanner.masked)
+    cleaned = scanner.clean(value, name="", path="body", level=0)
+    return WritableJson(text=canonical_json(cleaned), masked=scanner.masked)
 
 
-def scan_text(text: str) -> Scanned:
+def writable_text(text: str) -> WritableText:
     """The same for one text that is not part of a body."""
+    if text.isascii() and not _is_suspicious(text):
+        return WritableText(text=text, masked=False)
     scanner = _Scanner()
-    return Scanned(value=scanner.clean_text(text), masked=scanner.masked)
+    return WritableText(text=scanner.clean_text(text), masked=scanner.masked)
+
+
+def _is_plain(value: Any, level: int) -> bool:
+    """Only texts, integers, true, false and null, in dictionaries with text keys, and lists.
+
+    Of such a value whose text is ASCII, the standard library writes the canonical form.
+    """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return True
+    if level >= _DEEPEST_LEVEL:
+        return False
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not _is_plain(item, level + 1):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        return all(_is_plain(item, level + 1) for item in value)
+    return False
+
+
+def _is_suspicious(text: str) -> bool:
+    """Whether a closer look is needed: never wrong when False, often for nothing when True."""
+    raw = text.encode()
+    digits = raw.translate(_DIGITS_TO_ZERO)
+    if b"0000000000000" in digits or b"0000-0000" in digits:  # long enough for a card number
+        return True
+    if b"\\u0000" in raw or b"\0" in raw:
+        return True
+    squeezed = raw.lower().translate(None, b"_-")
+    return any(hint in squeezed for hint in _HINTS)
 
 
 class _Scanner:

@@ -52,7 +52,7 @@ CREATE INDEX audit_reference_value ON public.audit_reference (value, recorded_at
 CREATE FUNCTION public.audit_complete_event() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    evidence text := concat_ws(E'\n',
+    header text := concat_ws(E'\n',
         'florin-audit-event-v1',
         NEW.id,
         (extract(epoch FROM NEW.recorded_at) * 1000000)::bigint,
@@ -67,13 +67,13 @@ DECLARE
         NEW.trace_id,
         NEW.request_id,
         NEW.reason,
-        NEW.redacted,
-        NEW.reference_list,
-        NEW.body);
+        NEW.redacted);
 BEGIN
-    -- One expression over the text instead of a constraint per column: PostgreSQL prepares every
-    -- constraint of a table anew for every statement, which cost more than the insert itself.
-    IF evidence !~ '^florin-audit-event-v1\n\d+\n\d+\n\d+\n-?\d+\n[a-z][a-z0-9_]*(?:[.][a-z][a-z0-9_]*)+\n(?:user|api_key|psp|job|system|payer)\n[^\n]+\n[^\n]*\n[a-z][a-z0-9_]*\n[^\n]+\n(?:[0-9a-f]{32})?\n[^\n]*\n[^\n]*\n[tf]\n\[[^\n]*\]\n\{[^\n]*\}$'
+    -- Checked here instead of by a constraint per column: PostgreSQL prepares every constraint of
+    -- a table anew for every statement, which cost more than the insert itself. Each field is one
+    -- line of the hashed text; a line break inside would make two different events look alike.
+    IF header !~ '^\S+\n\d+\n\d+\n\d+\n-?\d+\n[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)+\n(user|api_key|psp|job|system|payer)\n[^\n]+\n[^\n]*\n[a-z][a-z0-9_]*\n[^\n]+\n([0-9a-f]{32})?\n[^\n]*\n[^\n]*\n[tf]$'
+       OR strpos(NEW.body, E'\n') > 0 OR strpos(NEW.reference_list, E'\n') > 0
     THEN
         RAISE EXCEPTION 'audit_event refused: a field is empty, of no known form, or has a line '
             'break' USING ERRCODE = 'check_violation', CONSTRAINT = 'audit_event_evidence';
@@ -87,7 +87,8 @@ BEGIN
             'written and cannot be chosen' USING ERRCODE = 'check_violation',
             CONSTRAINT = 'audit_event_evidence';
     END IF;
-    NEW.leaf_hash := sha256('\x00'::bytea || convert_to(evidence, 'UTF8'));
+    NEW.leaf_hash := sha256('\x00'::bytea || convert_to(
+        concat_ws(E'\n', header, NEW.reference_list, NEW.body), 'UTF8'));
     IF NEW.reference_list <> '[]' THEN
         INSERT INTO public.audit_reference (value, type, recorded_at, event_id)
         SELECT reference ->> 1, reference ->> 0, NEW.recorded_at, NEW.id
