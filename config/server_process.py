@@ -140,7 +140,7 @@ def runnable_copy(
     """
     account = server_account()
     ignored = shutil.ignore_patterns(*without)
-    if account is None or _runs_as(program, account):
+    if account is None or can_run(program):
         return program
     version = f"{package_folder.name}-{int(program.stat().st_mtime)}-{program.stat().st_size}"
     programs = PLACE_OUTSIDE_CLOSED_FOLDERS / "programs"
@@ -157,12 +157,18 @@ def runnable_copy(
         except OSError:  # another process was faster: its copy is the same
             shutil.rmtree(unfinished)
     copy = target / package_folder.name / program.relative_to(package_folder)
-    if not _runs_as(copy, account):
+    if not can_run(copy):
         raise ServerFailed(
             f"{copy} cannot be executed by `{account.name}` (is {PLACE_OUTSIDE_CLOSED_FOLDERS} "
             "mounted noexec?): start Florin as an ordinary user."
         )
     return copy
+
+
+def can_run(program: Path) -> bool:
+    """Whether the servers' account can execute a program."""
+    account = server_account()
+    return account is None or _run_as([str(program), "--version"], account)
 
 
 def write_private_file(path: Path, content: str, *, owned_by_server: bool = False) -> None:
@@ -316,10 +322,6 @@ def _processes_in(program: str, folder: Path) -> set[int]:
 
 def _can_walk_into(path: Path, account: Account) -> bool:
     return _run_as(["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)], account)
-
-
-def _runs_as(program: Path, account: Account) -> bool:
-    return _run_as([str(program), "--version"], account)
 
 
 def _run_as(arguments: Sequence[str], account: Account) -> bool:
