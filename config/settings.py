@@ -310,10 +310,39 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Florin",
     "SITE_HEADER": "Florin",
+    "SITE_SUBHEADER": "Back office",
     "SITE_SYMBOL": "account_balance",
+    "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "8px",
+    "STYLES": [f"{STATIC_URL}florin/backoffice.css"],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}florin/favicon.svg"}
+    ],
     "DASHBOARD_CALLBACK": "payments.admin.dashboard.dashboard",
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": "payments.admin.navigation.sidebar",
+    },
+    "COLORS": {
+        # Deep teal: 4.5:1 and more on white for 600 and darker.
+        "primary": {
+            "50": "oklch(97% .02 195)",
+            "100": "oklch(93% .04 195)",
+            "200": "oklch(87% .07 195)",
+            "300": "oklch(79% .1 195)",
+            "400": "oklch(70% .11 195)",
+            "500": "oklch(60% .1 195)",
+            "600": "oklch(50% .09 195)",
+            "700": "oklch(43% .08 195)",
+            "800": "oklch(37% .065 195)",
+            "900": "oklch(31% .05 195)",
+            "950": "oklch(23% .04 195)",
+        },
+    },
 }
 
 # --- Logs ---------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ is a handful of index look-ups (payments.admin.search) instead of a scan.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -17,16 +16,22 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 
 from audit import log
 from payments.admin import search, timeline, wording
-from payments.admin.access import staff_actor
+from payments.admin.payment_filters import (
+    CreatedFilter,
+    CurrencyFilter,
+    MerchantFilter,
+    ModeFilter,
+    StateFilter,
+)
 from payments.admin.presentation import (
     admin_link,
     badge,
     identifier,
+    method_text,
     mode_badge,
     moment_text,
     money_text,
@@ -34,97 +39,7 @@ from payments.admin.presentation import (
     state_badge,
 )
 from payments.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
-from payments.models import Attempt, Merchant, Payment, ProviderOperation, Transition
-from payments.states import State
-
-# How far back the list looks when nobody asks for more. A rare state among millions of payments
-# would otherwise be searched for through the whole table.
-DEFAULT_WINDOW_DAYS = 30
-_MERCHANTS_IN_FILTER = 200
-
-
-class StateFilter(DropdownFilter):
-    """By state, in the words of the back office."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state.value, wording.state_words(state.value).label) for state in State]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
-        return queryset.filter(state=self.value()) if self.value() else queryset
-
-
-class ModeFilter(DropdownFilter):
-    """Real money or not."""
-
-    title = "mode"
-    parameter_name = "mode"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("live", "Live"), ("test", "Test")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
-        return queryset.filter(livemode=self.value() == "live") if self.value() else queryset
-
-
-class CurrencyFilter(DropdownFilter):
-    """The currencies of the time looked at by default."""
-
-    title = "currency"
-    parameter_name = "currency"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        recent = Payment.objects.filter(created_at__gte=timezone.now() - timedelta(days=7))
-        codes = set(recent.order_by().values_list("currency", flat=True).distinct()[:200])
-        chosen = request.GET.get(self.parameter_name)
-        return [(code, code) for code in sorted(codes | ({chosen} if chosen else set()))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
-        return queryset.filter(currency=self.value()) if self.value() else queryset
-
-
-class MerchantFilter(DropdownFilter):
-    """One merchant's payments, along their own index."""
-
-    title = "merchant"
-    parameter_name = "merchant"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        chosen = request.GET.get(self.parameter_name)
-        merchants = list(Merchant.objects.order_by("-pk")[:_MERCHANTS_IN_FILTER])
-        if chosen and not any(merchant.pk == chosen for merchant in merchants):
-            merchants.extend(Merchant.objects.filter(pk=chosen))
-        return [(m.pk, m.name) for m in sorted(merchants, key=lambda m: m.name.lower())]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
-        return queryset.filter(merchant=self.value()) if self.value() else queryset
-
-
-class CreatedFilter(DropdownFilter):
-    """How far back. A search looks at all times."""
-
-    title = "created"
-    parameter_name = "created"
-    _days = {"1": 1, "7": 7, "30": 30, "90": 90, "365": 365}
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("1", "Last 24 hours"),
-            ("7", "Last 7 days"),
-            ("30", f"Last {DEFAULT_WINDOW_DAYS} days (if nothing is chosen)"),
-            ("90", "Last 90 days"),
-            ("365", "Last 12 months"),
-            ("all", "All times"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
-        chosen = self.value()
-        if chosen == "all" or (chosen is None and request.GET.get("q")):
-            return queryset
-        days = self._days.get(chosen or "", DEFAULT_WINDOW_DAYS)
-        return queryset.filter(created_at__gte=timezone.now() - timedelta(days=days))
+from payments.models import Attempt, Payment, ProviderOperation, Transition
 
 
 class AttemptInline(ReadOnlyInline):
@@ -322,23 +237,17 @@ class PaymentAdmin(ReadOnlyAdmin):
             return queryset, False
         return queryset.filter(pk__in=search.payment_ids(term)), False
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        response = super().change_view(request, object_id, form_url, extra_context)
-        if request.method == "GET" and response.status_code == 200:
-            log.viewed(
-                stream_type="payment",
-                stream_id=object_id,
-                what="payment page",
-                actor=staff_actor(request),
-                occurred_at=timezone.now(),
-            )
-        return response
+        payment: Payment = kwargs["obj"]
+        log.viewed(
+            stream_type="payment",
+            stream_id=payment.pk,
+            what="payment page",
+            occurred_at=timezone.now(),
+        )
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @action(description="Whole story", url_path="open-story", icon="timeline")
     def open_story(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -440,19 +349,6 @@ class PaymentAdmin(ReadOnlyAdmin):
     @display(description="provider's fee")
     def provider_fee_shown(self, payment: Payment) -> SafeString:
         return _amount(payment.provider_fee_minor, payment)
-
-
-def method_text(method: dict[str, Any]) -> str:
-    """A payment method as the provider summed it up: "Visa card ending in 4242"."""
-    if not method:
-        return "–"
-    details = method.get("card") or method.get(str(method.get("type"))) or method
-    details = details if isinstance(details, dict) else method
-    brand = str(details.get("brand") or "").replace("_", " ").title()
-    kind = str(method.get("type") or "").replace("_", " ")
-    last4 = details.get("last4")
-    words = " ".join(part for part in (brand, kind) if part) or "Known to the provider"
-    return f"{words} ending in {last4}" if last4 else words
 
 
 def _amount(amount_minor: int | None, payment: Payment) -> SafeString:

@@ -153,3 +153,16 @@ def identifier(value: str) -> SafeString | str:
     if not value:
         return "–"
     return format_html('<code class="florin-id">{}</code>', value)
+
+
+def method_text(method: dict[str, Any]) -> str:
+    """A payment method as the provider summed it up: "Visa card ending in 4242"."""
+    if not method:
+        return "–"
+    details = method.get("card") or method.get(str(method.get("type"))) or method
+    details = details if isinstance(details, dict) else method
+    brand = str(details.get("brand") or "").replace("_", " ").title()
+    kind = str(method.get("type") or "").replace("_", " ")
+    last4 = details.get("last4")
+    words = " ".join(part for part in (brand, kind) if part) or "Known to the provider"
+    return f"{words} ending in {last4}" if last4 else words

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
 
@@ -46,6 +47,13 @@ class ReadOnlyAdmin(LookOnly, ModelAdmin):
             for field in options["fields"]:
                 shown.extend(field if isinstance(field, list | tuple) else [field])
         return shown
+
+
+class HistoryAdmin(SimpleHistoryAdmin, ReadOnlyAdmin):
+    """A read-only page with its history; nothing can be reverted from it."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 class ReadOnlyInline(LookOnly, TabularInline):

@@ -1,45 +1,58 @@
-"""Template filters of the back office: the functions of payments.admin.presentation, by name."""
+"""Template filters of the back office: the functions of payments.admin.presentation, by name.
+
+Imported inside the functions: unfold renders a template while it is itself being imported, which
+loads every tag library, and payments.admin needs unfold to be complete.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from types import ModuleType
+from typing import Any
 
 from django import template
 from django.utils.safestring import SafeString
 
-from payments.admin import presentation
-
 register = template.Library()
+
+
+def _presentation() -> ModuleType:
+    from payments.admin import presentation
+
+    return presentation
 
 
 @register.filter
 def money(amount_minor: int | None, currency: str) -> str:
     """`{{ payment.amount_minor|money:payment.currency }}`."""
-    return presentation.money_text(amount_minor, currency)
+    return str(_presentation().money_text(amount_minor, currency))
 
 
 @register.filter
 def badge(label: str, tone: str) -> SafeString:
     """`{{ "Dead"|badge:"bad" }}`."""
-    return presentation.badge(label, tone)
+    shown: SafeString = _presentation().badge(label, tone)
+    return shown
 
 
 @register.filter
 def state(state: str) -> SafeString:
     """A payment's state as a badge."""
-    return presentation.state_badge(state)
+    shown: SafeString = _presentation().state_badge(state)
+    return shown
 
 
 @register.filter
 def mode(livemode: bool) -> SafeString:
     """Live or test as a badge."""
-    return presentation.mode_badge(livemode)
+    shown: SafeString = _presentation().mode_badge(livemode)
+    return shown
 
 
 @register.filter
 def moment(value: datetime | None) -> str:
     """A time in UTC."""
-    return presentation.moment_text(value)
+    return str(_presentation().moment_text(value))
 
 
 @register.filter
@@ -55,8 +68,6 @@ def day(value: datetime) -> str:
 
 
 @register.filter
-def method(value: dict[str, object]) -> str:
+def method(value: dict[str, Any]) -> str:
     """A payment method in words."""
-    from payments.admin.payments import method_text
-
-    return method_text(value)
+    return str(_presentation().method_text(value))

@@ -1,0 +1,174 @@
+"""The few forms of the back office, one per verb. They check words and numbers, nothing else.
+
+Mental model: a form's cleaned data are exactly the arguments of one action. Credentials are typed
+in and never shown again: their fields are never filled from what is stored. `once` makes a form
+that issues something count a single time, however often its button is pressed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.http import HttpRequest
+from unfold.widgets import (
+    UnfoldAdminEmailInputWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from payments.models import ApiKey
+
+_OPEN_FORMS = "florin_open_forms"
+_OPEN_FORMS_MAX = 20
+_MODES = [("test", "Test: no real money"), ("live", "Live: real money")]
+_MINOR_MAX = 9_223_372_036_854_775_807
+
+
+class OnceForm(forms.Form):
+    """A form with a ticket that is torn when it is used."""
+
+    ticket = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    @property
+    def livemode(self) -> bool:
+        """True when the form's mode is live."""
+        return bool(self.cleaned_data.get("mode") == "live")
+
+
+def new_ticket(request: HttpRequest) -> str:
+    """A ticket for a form that is about to be shown, remembered in the session."""
+    ticket = secrets.token_urlsafe(12)
+    request.session[_OPEN_FORMS] = [*request.session.get(_OPEN_FORMS, []), ticket][
+        -_OPEN_FORMS_MAX:
+    ]
+    return ticket
+
+
+def tear_ticket(request: HttpRequest, ticket: str) -> bool:
+    """True the first time a ticket is presented."""
+    tickets = list(request.session.get(_OPEN_FORMS, []))
+    if ticket not in tickets:
+        return False
+    tickets.remove(ticket)
+    request.session[_OPEN_FORMS] = tickets
+    request.session.save()
+    return True
+
+
+class MerchantForm(OnceForm):
+    """A new merchant; the arguments of create_merchant."""
+
+    name = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget())
+    email = forms.EmailField(
+        label="E-mail address", max_length=254, widget=UnfoldAdminEmailInputWidget()
+    )
+    fee_basis_points = forms.IntegerField(
+        label="Our fee, in basis points",
+        min_value=0,
+        max_value=10_000,
+        initial=0,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="Hundredths of a percent of each captured payment: 150 is 1.5 %.",
+    )
+    fee_fixed_minor = forms.IntegerField(
+        label="Our fixed fee, in minor units",
+        min_value=0,
+        max_value=_MINOR_MAX,
+        initial=0,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="Added per captured payment, in its own currency: 20 is 0.20 EUR, or 20 JPY.",
+    )
+
+
+class ApiKeyForm(OnceForm):
+    """A new key; the arguments of issue_api_key."""
+
+    kind = forms.ChoiceField(
+        choices=[
+            (ApiKey.Kind.SECRET.value, "Secret: for the merchant's servers"),
+            (ApiKey.Kind.PUBLISHABLE.value, "Publishable: for web pages and apps"),
+        ],
+        widget=UnfoldAdminSelectWidget(),
+    )
+    mode = forms.ChoiceField(choices=_MODES, widget=UnfoldAdminSelectWidget())
+    name = forms.CharField(
+        max_length=100,
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="What it is for, so that people can tell keys apart.",
+    )
+
+    def __init__(self, *args: Any, may_issue_live: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not may_issue_live:
+            mode = self.fields["mode"]
+            assert isinstance(mode, forms.ChoiceField)
+            mode.choices = _MODES[:1]
+            mode.help_text = "Live keys need the permission of the group “Live keys”."
+
+
+class ReasonForm(OnceForm):
+    """Why something is done; the words stay in the audit trail."""
+
+    reason = forms.CharField(
+        max_length=500,
+        label="Why",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="These words stay in the audit trail.",
+    )
+
+
+class _CredentialsForm(OnceForm):
+    secret_key = forms.CharField(
+        label="Secret key at the provider",
+        max_length=500,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        help_text="Stored encrypted and never shown again.",
+    )
+    webhook_secrets = forms.CharField(
+        label="Webhook signing secrets",
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        help_text="One, or several separated by spaces while the provider changes over.",
+    )
+
+    def clean_webhook_secrets(self) -> list[str]:
+        return str(self.cleaned_data["webhook_secrets"]).split()
+
+
+class ProviderSecretsForm(_CredentialsForm):
+    """New credentials for an account; the arguments of replace_provider_secrets."""
+
+
+class ProviderAccountForm(_CredentialsForm):
+    """A new account at a provider; the arguments of create_provider_account."""
+
+    field_order = ("provider", "name", "mode", "publishable_key", "secret_key")
+
+    provider = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    name = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget())
+    mode = forms.ChoiceField(choices=_MODES, widget=UnfoldAdminSelectWidget())
+    publishable_key = forms.CharField(
+        max_length=255, required=False, widget=UnfoldAdminTextInputWidget()
+    )
+    api_base = forms.URLField(
+        label="Address of the provider's API",
+        required=False,
+        max_length=255,
+        assume_scheme="https",
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Leave empty for the provider's own.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        provider = self.fields["provider"]
+        assert isinstance(provider, forms.ChoiceField)
+        provider.choices = [(code, code.title()) for code in sorted(settings.FLORIN_PROVIDERS)]
