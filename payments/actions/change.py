@@ -54,10 +54,12 @@ POLL_FIRST_SECONDS: dict[State, int] = {
     State.REQUIRES_ACTION: 60,
     State.CAPTURE_PENDING: 15,
     State.CAPTURED: 60,
+    State.SETTLED: 300,
 }
 POLL_INTERVAL_MAX = timedelta(hours=6)
-# A payment nobody ever confirms is asked about this often and then left to its webhook.
-POLLS_OF_CREATED_MAX = 10
+# Waits that may never end are asked about this often and then left to the provider's webhook: a
+# payment nobody ever confirms, and a settled one whose fee the provider has not told.
+POLLS_MAX: dict[State, int] = {State.CREATED: 10, State.SETTLED: 10}
 
 # Columns a change may write: what a payment is (whose, how much, in what) never changes.
 _MUTABLE = [
@@ -250,8 +252,11 @@ class Change:
         if not keep_count:
             self.payment.poll_count = 0
         state = State(self.payment.state)
-        forgotten = state == State.CREATED and self.payment.poll_count >= POLLS_OF_CREATED_MAX
-        if state not in AWAITING_PROVIDER or forgotten:
+        fee_missing = state == State.SETTLED and self.payment.provider_fee_minor is None
+        waits = state in AWAITING_PROVIDER or fee_missing
+        if not waits or self.payment.poll_count >= POLLS_MAX.get(
+            state, self.payment.poll_count + 1
+        ):
             self.payment.poll_due_at = None
             return
         doubled = timedelta(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,6 +50,10 @@ class Shop:
     ahead: timedelta = timedelta()
     _seen: int = 0
     _http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
+
+    def acting(self) -> AbstractContextManager[Any]:
+        """Work as a job of ours does."""
+        return acting_as(Actor(type="job", id="test"))
 
     def now(self) -> datetime:
         """The time the actions are given: the wall clock plus what the test moved it ahead."""
