@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
 from datetime import datetime
 
 from django.db import connection
@@ -14,8 +14,6 @@ from webhooks.inbox import Applied, InboxEventView
 
 # aggregate or subject -> what happens when its events are run in this process
 trouble: dict[str, BaseException] = {}
-running = threading.Event()
-go_on = threading.Event()
 
 
 def write(handler: str, aggregate: str, seq: int) -> None:
@@ -49,6 +47,7 @@ def _handle(handler: str, event: EventView) -> None:
     if "break_constraint" in event.payload:
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO test_late_check (one) VALUES (1), (1)")
+    time.sleep(event.payload.get("sleep_seconds", 0))
     if "kill" in event.payload:
         os.kill(os.getpid(), signal.SIGKILL)
     if event.payload.get("trouble_at", event.seq) == event.seq and event.aggregate_id in trouble:
@@ -61,6 +60,7 @@ def apply(event: InboxEventView, *, now: datetime) -> Applied:
         return Applied("ignored", "not of this test")
     number = int(event.raw)
     write("inbox", event.subject, number)
+    time.sleep(0.002)
     if event.event_type == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if event.event_type == "early" and 1 not in of("inbox", event.subject):
@@ -70,3 +70,10 @@ def apply(event: InboxEventView, *, now: datetime) -> Applied:
     if event.subject in trouble and event.event_type != "fine":
         raise trouble[event.subject]
     return Applied("processed", "applied", payment_id=f"pay_{event.subject}")
+
+
+def tick(*, now: datetime) -> None:
+    """A periodic job that leaves a row each time."""
+    write("tick", "tick", round(now.timestamp()))
+    if "tick" in trouble:
+        raise trouble["tick"]

@@ -9,6 +9,7 @@ sweeping   periodic jobs and signs of life
 
 from __future__ import annotations
 
+from webhooks.models.dead_letters import DeadLetter
 from webhooks.models.inbox import InboxEvent, InboxKey
 from webhooks.models.lanes import DrainFootprint, Lane
 from webhooks.models.merchants import (
@@ -21,6 +22,7 @@ from webhooks.models.outbox import DomainEvent, EventDelivery, EventStream
 from webhooks.models.sweeping import Heartbeat, PeriodicJob
 
 __all__ = [
+    "DeadLetter",
     "DeliveryAttempt",
     "DomainEvent",
     "DrainFootprint",

@@ -1,0 +1,156 @@
+"""Sweepers that are killed at random while they drain, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from config import processes
+from config.embedded import PrivateServers
+from tests.processes import RunningProcess, running
+
+OPEN = """
+    SELECT (SELECT count(*) FROM webhooks_event_delivery WHERE status IN ('pending', 'failed'))
+         + (SELECT count(*) FROM webhooks_inbox_event
+            WHERE status IN ('received', 'deferred', 'failed'))
+"""
+EFFECTS_TABLE = (
+    "CREATE TABLE test_effect (id bigserial, handler text, aggregate text, seq bigint,"
+    " pid int DEFAULT pg_backend_pid())"
+)
+
+
+@dataclass
+class Outcome:
+    """What a run did: effects in all, kills, and every way in which it was not as it should be."""
+
+    effects: int = 0
+    kills: int = 0
+    seconds: float = 0.0
+    lost: int = 0
+    doubled: int = 0
+    out_of_order: int = 0
+    dead: int = 0
+    interruptions: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+
+
+def environment(private: PrivateServers) -> dict[str, str]:
+    return {
+        **private.environment(),
+        "DJANGO_SETTINGS_MODULE": "tests.webhooks.settings_for_processes",
+    }
+
+
+def make_effects_table(private: PrivateServers) -> None:
+    with psycopg.connect(private.servers.database_owner_url, autocommit=True) as owner:
+        owner.execute(EFFECTS_TABLE)
+
+
+def feed(
+    private: PrivateServers, aggregates: int, events: int, milliseconds: int, stay: float = 0
+) -> None:
+    arguments = [str(argument) for argument in (aggregates, events, milliseconds, stay)]
+    subprocess.run(
+        [sys.executable, "-m", "tests.webhooks.feed", *arguments],
+        env=environment(private),
+        cwd=processes.BASE_DIR,
+        check=True,
+        timeout=600,
+    )
+
+
+def wait_until_drained(connection: psycopg.Connection, *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        row = connection.execute(OPEN).fetchone()
+        if row == (0,):
+            return
+        assert time.monotonic() < deadline, f"{row} deliveries and events are still open"
+        time.sleep(0.05)
+
+
+def drain_under_fire(
+    private: PrivateServers,
+    folder: Path,
+    *,
+    aggregates: int,
+    events: int,
+    milliseconds: int,
+    workers: int,
+    kills: int,
+    seed: int,
+    seconds: float,
+) -> Outcome:
+    """Feed, then drain with `workers` sweepers of which `kills` are killed one by one."""
+    dice = random.Random(seed)  # noqa: S311
+    make_effects_table(private)
+    feed(private, aggregates, events, milliseconds)
+    outcome = Outcome()
+    started = time.monotonic()
+    with (
+        psycopg.connect(private.servers.database_owner_url, autocommit=True) as owner,
+        contextlib.ExitStack() as stack,
+    ):
+
+        def start(number: int) -> RunningProcess:
+            log_path = folder / f"sweeper-{number}.log"
+            return stack.enter_context(
+                running(processes.sweeper(), log_path=log_path, environment=environment(private))
+            )
+
+        living = [start(number) for number in range(workers)]
+        deadline = time.monotonic() + seconds
+        while owner.execute(OPEN).fetchone() != (0,):
+            assert time.monotonic() < deadline, "the queues were not drained in time"
+            time.sleep(dice.uniform(0.05, 0.3))
+            progress = owner.execute("SELECT count(*) FROM test_effect").fetchone()
+            if outcome.kills < kills and progress != (0,):
+                living.pop(dice.randrange(len(living))).kill()
+                outcome.kills += 1
+                living.append(start(workers + outcome.kills))
+        outcome.seconds = time.monotonic() - started
+        _judge(owner, outcome, aggregates=aggregates, events=events)
+    return outcome
+
+
+def _judge(owner: psycopg.Connection, outcome: Outcome, *, aggregates: int, events: int) -> None:
+    seen: dict[tuple[str, str], list[int]] = {}
+    rows = owner.execute(
+        "SELECT handler, aggregate, seq FROM test_effect WHERE handler <> 'tick' ORDER BY id"
+    )
+    for handler, aggregate, seq in rows:
+        seen.setdefault((handler, aggregate), []).append(seq)
+        outcome.effects += 1
+    expected = [
+        *(
+            (handler, f"order_{n}")
+            for handler in ("blocking", "skipping")
+            for n in range(aggregates)
+        ),
+        *(("inbox", f"subject_{n}") for n in range(aggregates)),
+    ]
+    for key in expected:
+        counted = Counter(seen.get(key, []))
+        outcome.lost += sum(1 for seq in range(1, events + 1) if not counted[seq])
+        outcome.doubled += sum(count - 1 for count in counted.values())
+        in_order = seen.get(key, [])
+        outcome.out_of_order += sum(
+            1 for one, next_one in zip(in_order, in_order[1:], strict=False) if next_one < one
+        )
+    figures = owner.execute(
+        "SELECT (SELECT count(*) FROM webhooks_event_delivery WHERE status = 'dead')"
+        " + (SELECT count(*) FROM webhooks_inbox_event WHERE status = 'dead'),"
+        " (SELECT sum(interruptions) FROM webhooks_event_delivery)"
+        " + (SELECT sum(interruptions) FROM webhooks_inbox_event)"
+    ).fetchone()
+    assert figures is not None
+    outcome.dead, outcome.interruptions = figures
