@@ -22,7 +22,7 @@ install: ## make .venv and install the locked dependencies (again only when the 
 	@tools/install.sh
 
 run: install ## start everything, take one sample payment, serve until Ctrl-C
-	@exec $(PYTHON_BIN) manage.py run_florin --port $(PORT) $(if $(filter-out 0,$(ONCE)),--once)
+	@exec $(PYTHON_BIN) manage.py run_florin --with-parent --port $(PORT) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: install ## run the whole test suite in parallel on real PostgreSQL and Redis
 	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist worksteal

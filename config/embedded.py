@@ -87,7 +87,8 @@ def fill_environment(*, create_secrets: bool = False) -> None:
     Raises ServerFailed with one sentence when they cannot be.
     """
     if (data_folder() / RUN_LOCK).exists() and is_locked(data_folder() / RUN_LOCK):
-        for name, value in json.loads((data_folder() / RUN_ENVIRONMENT_FILE).read_text()).items():
+        run = json.loads(read_if_there(data_folder() / RUN_ENVIRONMENT_FILE) or "{}")
+        for name, value in run.items():
             os.environ.setdefault(name, value)
     embedded = not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
     for name, value in stored_secrets(data_folder(), create=embedded or create_secrets).items():

@@ -28,6 +28,7 @@ from typing import BinaryIO
 PLACE_OUTSIDE_CLOSED_FOLDERS = Path("/var/lib/florin")
 # sockaddr_un.sun_path holds 108 bytes, the last one is the terminator.
 UNIX_SOCKET_PATH_LIMIT_BYTES = 107
+_LOG_LIMIT_BYTES = 20_000_000
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -185,7 +186,12 @@ def write_private_file(path: Path, content: str, *, owned_by_server: bool = Fals
 
 
 def open_private_log(path: Path) -> BinaryIO:
-    """A file of mode 600, opened to append the output of a process to it."""
+    """A file of mode 600, opened to append the output of a process to it.
+
+    A large one is put aside first, in place of the one put aside before.
+    """
+    if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
+        path.replace(path.with_suffix(".log.1"))
     return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
@@ -234,6 +240,14 @@ def bound_to_parent(stop_signal: signal.Signals) -> Callable[[], None]:
             os._exit(1)
 
     return bind
+
+
+def end_with_parent(stop_signal: signal.Signals) -> None:
+    """Let the kernel send this process `stop_signal` when its parent dies."""
+    parent = os.getppid()
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), stop_signal)
 
 
 def stop_process(

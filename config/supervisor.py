@@ -37,7 +37,6 @@ _STOP_TIMEOUT_SECONDS = 15
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_AFTER_SECONDS = 60.0
-_LOG_LIMIT_BYTES = 20_000_000
 
 
 class SupervisorFailed(Exception):
@@ -158,8 +157,6 @@ class Supervisor:
 
     def _spawn(self, program: Program) -> _Child:
         log_path = self._log_path(program)
-        if log_path.exists() and log_path.stat().st_size > _LOG_LIMIT_BYTES:
-            log_path.replace(log_path.with_suffix(".log.1"))
         with open_private_log(log_path) as log:
             start = log_path.stat().st_size
             process = subprocess.Popen(

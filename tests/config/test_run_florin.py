@@ -139,3 +139,20 @@ def test_ctrl_c_while_it_starts_stops_everything(home: Path, port: int) -> None:
         assert starting.wait(60) == 0, output
     assert output.endswith("Florin has stopped.\n")
     assert not _processes_of(home)
+
+
+def test_it_ends_with_a_parent_that_is_killed(home: Path, port: int) -> None:
+    """`kill -9` hits whichever process a person finds first; that may be make."""
+    command = processes.manage("run_florin", "--with-parent", "--port", str(port))
+    with subprocess.Popen(
+        ["/bin/sh", "-c", '"$@"; exit', "sh", *command],
+        env=_environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "Preparing the database\n"
+        parent.kill()
+        assert parent.stdout.read().endswith("Florin has stopped.\n")
+    assert _nothing_runs(home), _processes_of(home)

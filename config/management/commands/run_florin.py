@@ -30,10 +30,11 @@ from config.embedded import (
     stored_secrets,
 )
 from config.file_lock import lock_soon
-from config.server_process import make_private_folder, write_private_file
+from config.server_process import end_with_parent, make_private_folder, write_private_file
 from config.supervisor import Program, Supervisor, SupervisorFailed, require_free_port
 
 _WATCH_SECONDS = 0.2
+_OTHER_RUN_STOPS_SECONDS = 40
 _SANDBOX_PORT_OFFSET = 10
 _RECEIVER_PORT_OFFSET = 20
 _SHOWN = (
@@ -55,10 +56,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="port of the web process")
         parser.add_argument("--once", action="store_true", help="end after the sample payment")
+        parser.add_argument(
+            "--with-parent",
+            action="store_true",
+            help="end when the process that started this one ends, be it killed",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         for stop_signal in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(stop_signal, _interrupt)
+        if options["with_parent"]:
+            end_with_parent(signal.SIGTERM)
         folder = data_folder()
         make_private_folder(folder / "log", owned_by_server=False)
         try:
@@ -72,7 +80,10 @@ class Command(BaseCommand):
             leave_servers(folder)
 
     def _run(self, folder: Path, *, port: int, once: bool) -> None:
-        with Supervisor(folder=folder, log_folder=folder / "log", say=self._say) as supervisor:
+        with (
+            Supervisor(folder=folder, log_folder=folder / "log", say=self._say) as supervisor,
+            _marked_as_running(folder),
+        ):
             _require_ports(port)
             environment = _environment(folder, port)
             self._say("Preparing the database")
@@ -181,7 +192,14 @@ def _manage(command: str, environment: Mapping[str, str]) -> int:
 
 @contextmanager
 def _the_only_run(folder: Path) -> Iterator[None]:
-    descriptor = lock_soon(folder / RUN_LOCK)
+    descriptor = None
+    deadline = time.monotonic() + _OTHER_RUN_STOPS_SECONDS
+    # The file is there from the start of a run to the beginning of its end: without it, another
+    # run that still holds the lock is just stopping.
+    while descriptor is None and time.monotonic() < deadline:
+        descriptor = lock_soon(folder / RUN_LOCK)
+        if (folder / RUN_ENVIRONMENT_FILE).exists():
+            break
     if descriptor is None:
         raise SupervisorFailed(
             f"Florin is already running on {folder}: stop it with Ctrl-C there, or use another "
@@ -193,5 +211,16 @@ def _the_only_run(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def _marked_as_running(folder: Path) -> Iterator[None]:
+    write_private_file(folder / RUN_ENVIRONMENT_FILE, "{}")
+    try:
+        yield
+    finally:
+        (folder / RUN_ENVIRONMENT_FILE).unlink(missing_ok=True)
+
+
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    for again in (signal.SIGTERM, signal.SIGHUP):  # must not interrupt the stopping
+        signal.signal(again, signal.SIG_IGN)
     raise KeyboardInterrupt
