@@ -56,7 +56,8 @@ GROUPS: dict[str, set[str]] = {
         "payments.change_apikey",
         "payments.add_provideraccount",
         "payments.change_provideraccount",
-        "webhooks.*",
+        "webhooks.view_*",
+        "webhooks.change_deadletter",
     },
     # In addition to Operations, for the few who may take live keys out.
     "Live keys": {"payments.issue_live_apikey"},

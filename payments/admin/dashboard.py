@@ -70,25 +70,25 @@ class Process:
     word: str
 
 
-# queue -> its title, the admin list of its rows, the parameters of what waits, and of what died
+# queue -> its title, the list of its rows, what of it waits, and its kind of dead letters
 _QUEUES = {
     "inbox": (
         "News from providers",
         "webhooks_inboxevent",
         {"status__in": "received,deferred,failed"},
-        {"status__exact": "dead"},
+        {"kind__exact": "inbox"},
     ),
     "outbox": (
         "Events for our own handlers",
         "webhooks_eventdelivery",
         {"status__in": "pending,failed"},
-        {"status__exact": "dead"},
+        {"kind__exact": "handler"},
     ),
     "merchant_webhooks": (
         "Webhooks to merchants",
         "webhooks_merchantdelivery",
         {"status__in": "pending,retrying"},
-        {"status__exact": "dead"},
+        {"kind__exact": "merchant"},
     ),
 }
 
@@ -252,7 +252,7 @@ def _queue(queue: backlog.Queue) -> Queue:
         dead=queue.dead,
         tone="bad" if queue.dead else ("warn" if is_late else "good"),
         waiting_url=_list_url(page, waiting),
-        dead_url=_list_url(page, dead),
+        dead_url=_list_url("webhooks_deadletter", dead),
     )
 
 

@@ -67,6 +67,12 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
         "Operations",
         (
             (
+                "Dead letters",
+                "report",
+                "webhooks_deadletter_changelist",
+                "webhooks.view_deadletter",
+            ),
+            (
                 "News from providers",
                 "move_to_inbox",
                 "webhooks_inboxevent_changelist",
@@ -89,12 +95,6 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
                 "send",
                 "webhooks_merchantdelivery_changelist",
                 "webhooks.view_merchantdelivery",
-            ),
-            (
-                "Periodic jobs",
-                "schedule",
-                "webhooks_periodicjob_changelist",
-                "webhooks.view_periodicjob",
             ),
         ),
     ),

@@ -1,0 +1,125 @@
+"""Staff of each group, and a payment with a whole life: asked for over HTTP, settled, delivered."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from payments.admin.access import ensure_staff_groups
+from payments.models import Payment
+from tests.payments.api.conftest import Api
+from tests.payments.shop import Shop
+from tests.webhooks.receiver import receiving
+from webhooks import delivery, outbox
+
+SCREENSHOTS = Path(settings.BASE_DIR) / ".florin" / "screenshots"
+
+
+@dataclass(frozen=True)
+class Staff:
+    """A person of one group (or none), signed in with Django's test client."""
+
+    user: User
+    password: str
+    client: Client
+
+
+def make_staff(*groups: str, superuser: bool = False) -> Staff:
+    """A new person in these groups, signed in."""
+    ensure_staff_groups()
+    password = secrets.token_urlsafe(16)
+    user = User.objects.create_user(
+        username=f"{(groups or ('root' if superuser else 'nobody',))[0].lower().replace(' ', '-')}"
+        f"-{secrets.token_hex(4)}",
+        password=password,
+        is_staff=True,
+        is_superuser=superuser,
+    )
+    user.groups.set(Group.objects.filter(name__in=groups))
+    assert user.groups.count() == len(groups)
+    client = Client()
+    client.force_login(user)
+    return Staff(user=user, password=password, client=client)
+
+
+@pytest.fixture(scope="session")
+def staff(databases: object) -> Callable[[str], Staff]:
+    """A person of a group by its name, "" for none, "superuser" for all rights; one each."""
+    known: dict[str, Staff] = {}
+
+    def person(group: str) -> Staff:
+        if group not in known:
+            superuser = group == "superuser"
+            groups = [group] if group and not superuser else []
+            known[group] = make_staff(*groups, superuser=superuser)
+        return known[group]
+
+    return person
+
+
+@dataclass(frozen=True)
+class Life:
+    """A settled payment, the shop it belongs to, and the ids it is known by."""
+
+    shop: Shop
+    payment: Payment
+    reference: str
+    provider_reference: str
+    request_id: str
+    client_secret: str
+    webhook_secret: str
+
+
+@contextlib.contextmanager
+def lived_payment(shop: Shop, receiver_port: int) -> Iterator[Life]:
+    """Take a payment as a merchant does, let the provider settle it, tell the merchant."""
+    api = Api(shop.secret_key)
+    with receiving(receiver_port) as receiver:
+        endpoint = api.post(
+            "/v1/webhook_endpoints", {"url": receiver.url, "event_types": ["*"]}
+        ).json()
+        reference = f"order-{secrets.token_hex(4)}"
+        answer = api.post(
+            "/v1/payments",
+            {
+                "amount_minor": 123456,
+                "currency": "EUR",
+                "confirm": True,
+                "payment_method": "tok_visa",
+                "merchant_reference": reference,
+                "description": "Two tickets",
+            },
+        )
+        body = answer.json()
+        assert answer.status_code == 201, body
+        shop.deliver_events(payment=shop.provider_reference(body["id"]))
+        shop.settle()
+        shop.deliver_events(payment=shop.provider_reference(body["id"]))
+        now = datetime.now(UTC)
+        outbox.drain(now=now)
+        delivery.deliver(clock=lambda: datetime.now(UTC), stopping=lambda: False)
+        yield Life(
+            shop=shop,
+            payment=shop.payment(body["id"]),
+            reference=reference,
+            provider_reference=shop.provider_reference(body["id"]),
+            request_id=answer["Request-Id"],
+            client_secret=body["client_secret"],
+            webhook_secret=endpoint["secret"],
+        )
+
+
+@pytest.fixture
+def life(shop: Shop, receiver_port: int) -> Iterator[Life]:
+    """A settled payment of a shop of its own."""
+    with lived_payment(shop, receiver_port) as lived:
+        yield lived
