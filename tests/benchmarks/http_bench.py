@@ -1,0 +1,178 @@
+"""What a webhook and a payment cost over HTTP, against a bare Django view with one INSERT.
+
+Mental model: limit and measured take turns on the same running server within seconds of each
+other, so that whatever else the machine does hits both alike; the ratio is the median of the
+rounds' ratios. The bare view gets a body as long as what it is compared with.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import statistics
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from standardwebhooks import Webhook
+
+from tests.benchmarks.load_generator import Load, request_bytes, run_load
+from tests.proofs.stand import Stand
+
+# What the bare view (bare_view.py) writes to.
+BARE_TABLE = "CREATE TABLE bench_bare (id bigserial PRIMARY KEY, body text NOT NULL)"
+INTAKE_BAR = 0.8
+CREATE_BAR = 0.15
+_ROUNDS = 5
+_CONNECTIONS = 16
+_INTAKE_REQUESTS = 2000
+_CREATE_REQUESTS = 400
+
+Requests = Callable[[int], list[bytes]]
+
+
+def run(stand: Stand) -> list[dict[str, Any]]:
+    """One dictionary per figure: name, value, limit, ratio, bar, errors, holds."""
+    return [*webhook_intake(stand), *payment_create(stand)]
+
+
+def webhook_intake(stand: Stand) -> list[dict[str, Any]]:
+    """Verify a signature, commit the event, answer 200: requests per second."""
+    path = f"/webhooks/sandbox/{stand.shop['endpoint_token']}"
+    example = json.dumps(_event("sbp_example"), separators=(",", ":")).encode()
+
+    def events(count: int) -> list[bytes]:
+        return [_signed_event(path, stand.shop["webhook_secret"]) for _ in range(count)]
+
+    rounds = _take_turns(stand, events, _bare(example), _INTAKE_REQUESTS, _INTAKE_REQUESTS)
+    return _figures("webhook intake", rounds, bar=INTAKE_BAR)
+
+
+def payment_create(stand: Stand) -> list[dict[str, Any]]:
+    """Create and confirm a payment, idempotent, audited, the provider asked over HTTP."""
+    body = json.dumps(
+        {
+            "amount_minor": 4200,
+            "currency": "EUR",
+            "confirm": True,
+            "payment_method": "tok_visa",
+            "metadata": {"order": "7"},
+        }
+    ).encode()
+    authorization = ("Authorization", f"Bearer {stand.shop['secret_key']}")
+
+    def payments(count: int) -> list[bytes]:
+        return [
+            request_bytes(
+                "POST",
+                "/v1/payments",
+                body,
+                [authorization, ("Idempotency-Key", f"bench-{secrets.token_hex(16)}")],
+            )
+            for _ in range(count)
+        ]
+
+    rounds = _take_turns(stand, payments, _bare(body), _CREATE_REQUESTS, _INTAKE_REQUESTS)
+    return _figures("payment create", rounds, bar=CREATE_BAR)
+
+
+def _take_turns(
+    stand: Stand, measured: Requests, bare: Requests, count: int, bare_count: int
+) -> list[tuple[Load, Load]]:
+    """(measured, bare) of each round, after one short round to warm everything up."""
+    port = urlsplit(stand.base_url).port or 0
+
+    def load(requests: list[bytes]) -> Load:
+        return run_load(port=port, connections=_CONNECTIONS, requests=requests)
+
+    load(measured(_CONNECTIONS * 4))
+    load(bare(_CONNECTIONS * 4))
+    return [(load(measured(count)), load(bare(bare_count))) for _ in range(_ROUNDS)]
+
+
+def _bare(body: bytes) -> Requests:
+    return lambda count: [request_bytes("POST", "/bare", body)] * count
+
+
+def _figures(name: str, rounds: list[tuple[Load, Load]], *, bar: float) -> list[dict[str, Any]]:
+    """Throughput with its bar, and both percentiles, which are reported and have none."""
+    errors = sum(measured.errors + bare.errors for measured, bare in rounds)
+    value = statistics.median(measured.per_second for measured, _ in rounds)
+    limit = statistics.median(bare.per_second for _, bare in rounds)
+    ratio = statistics.median(measured.per_second / bare.per_second for measured, bare in rounds)
+    figures = [
+        {
+            "name": f"{name}: requests/s against a bare view with one INSERT",
+            "value": round(value, 1),
+            "limit": round(limit, 1),
+            "ratio": round(ratio, 3),
+            "bar": f">= {bar}",
+            "errors": errors,
+            "holds": ratio >= bar and errors == 0,
+        }
+    ]
+    for share, label in ((0.5, "p50"), (0.99, "p99")):
+        ours = statistics.median(measured.percentile_ms(share) for measured, _ in rounds)
+        theirs = statistics.median(bare.percentile_ms(share) for _, bare in rounds)
+        figures.append(
+            {
+                "name": f"{name}: {label} ms at {_CONNECTIONS} connections (reported)",
+                "value": round(ours, 1),
+                "limit": round(theirs, 1),
+                "ratio": round(ours / theirs, 2),
+                "bar": None,
+                "errors": errors,
+                "holds": errors == 0,
+            }
+        )
+    return figures
+
+
+def _signed_event(path: str, secret: str) -> bytes:
+    event = _event(f"sbp_{secrets.token_hex(12)}")
+    raw = json.dumps(event, separators=(",", ":"))
+    sent_at = datetime.now(UTC)
+    headers = [
+        ("webhook-id", event["id"]),
+        ("webhook-timestamp", str(int(sent_at.timestamp()))),
+        ("webhook-signature", Webhook(secret).sign(event["id"], sent_at, raw)),
+    ]
+    return request_bytes("POST", path, raw.encode(), headers)
+
+
+def _event(payment_id: str) -> dict[str, Any]:
+    """A provider's event as the sandbox sends it, about a payment that is not ours."""
+    return {
+        "object": "event",
+        "id": f"sbe_{secrets.token_hex(12)}",
+        "type": "payment.captured",
+        "created_at": "2026-11-20T12:00:00.000+00:00",
+        "account": "sba_0123456789abcdef0123",
+        "livemode": False,
+        "data": {
+            "payment": {
+                "object": "payment",
+                "id": payment_id,
+                "version": 3,
+                "status": "captured",
+                "amount_minor": 4200,
+                "currency": "EUR",
+                "capture": "automatic",
+                "amount_capturable_minor": 0,
+                "amount_captured_minor": 4200,
+                "reference": f"pay_{payment_id}",
+                "description": "",
+                "client_secret": f"{payment_id}_secret_0123456789abcdef01234567",
+                "attempt": 1,
+                "token": "tok_visa",
+                "method": {"kind": "card", "brand": "visa", "last4": "4242"},
+                "charge": f"sbc_{payment_id}",
+                "fee_minor": 152,
+                "fee_currency": "EUR",
+                "settled": False,
+                "created_at": "2026-11-20T12:00:00.000+00:00",
+                "livemode": False,
+            }
+        },
+    }
