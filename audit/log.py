@@ -8,7 +8,8 @@ event are given by the database, which refuses every later change. An append is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -224,17 +225,32 @@ def _insert(statement: str, values: list[Any]) -> list[int]:
             "an audit event is committed together with its change: open transaction.atomic() first"
         )
     connection.validate_no_broken_transaction()
-    # A cursor of the driver, not of Django: Django's binds values into the text on the client, and
-    # so the server parses and plans the statement anew each time, a third of the cost of an append.
-    # With a pooler that gives each transaction another session nothing can be prepared.
-    prepare = not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
     try:
-        with connection.wrap_database_errors:
+        with connection.wrap_database_errors, _prepared_statements(connection.connection):
             cursor = psycopg.Cursor(connection.connection)
-            cursor.execute(statement, values, prepare=prepare)
+            cursor.execute(statement, values, prepare=True)
             return [number for (number,) in cursor.fetchall()]
     except IntegrityError as error:
         raise _explained(error) from error
+
+
+@contextmanager
+def _prepared_statements(driver_connection: psycopg.Connection) -> Iterator[None]:
+    """Let a cursor of the driver prepare, which Django turns off for its whole connection.
+
+    Django's own cursors write the values into the text, so the server parses and plans the
+    statement anew each time: a third of the cost of an append. With a pooler that gives each
+    transaction another session (DISABLE_SERVER_SIDE_CURSORS) nothing can be prepared.
+    """
+    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        yield
+        return
+    usual = driver_connection.prepare_threshold
+    driver_connection.prepare_threshold = 0
+    try:
+        yield
+    finally:
+        driver_connection.prepare_threshold = usual
 
 
 def _explained(error: IntegrityError) -> Exception:
