@@ -33,7 +33,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from payments.errors import ErrorCode, FlorinError
-from payments.models import IdempotencyKey, Merchant, Payment, ProviderOperation
+from payments.models import Attempt, IdempotencyKey, Merchant, Payment, ProviderOperation
 
 # A request holds its key this long; longer than any provider deadline, so that a slow but living
 # request is never overtaken, and short enough that a dead one is resumed within a minute.
@@ -53,12 +53,17 @@ KEY_LENGTH_MAX = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the client is told: HTTP status and JSON body, without anything secret in it."""
+    """What the client is told: HTTP status and JSON body, without anything secret in it.
+
+    `attempt` is the payment's latest, where the action has it at hand: the API takes the secrets
+    from it that it adds to a living answer. It is never stored.
+    """
 
     status: int
     body: dict[str, Any]
     payment_id: str = ""
     replayed: bool = False
+    attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

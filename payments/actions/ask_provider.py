@@ -40,8 +40,9 @@ def ask_provider(*, claim: Claim, clock: Clock, allowed: frozenset[State], plan:
         operation = plan(change, claim.parameters, now)
         if operation is None:
             change.write()
-            shown = payment_object(payment, current_attempt(payment))
-            answer = Answer(status=200, body=shown, payment_id=payment.pk)
+            attempt = current_attempt(payment)
+            shown = payment_object(payment, attempt)
+            answer = Answer(status=200, body=shown, payment_id=payment.pk, attempt=attempt)
             claim.finish(answer, now=now)
             return answer
         audit_request(change, operation)

@@ -285,7 +285,8 @@ def _audit_response(change: Change, operation: ProviderOperation, result: Result
 
 def unfinished_answer(payment: Payment, attempt: Attempt | None) -> Answer:
     """202: we do not know yet. Not stored; the same key resumes, a webhook may be faster."""
-    return Answer(status=202, body=payment_object(payment, attempt), payment_id=payment.pk)
+    shown = payment_object(payment, attempt)
+    return Answer(status=202, body=shown, payment_id=payment.pk, attempt=attempt)
 
 
 def final_answer(operation: ProviderOperation, payment: Payment, attempt: Attempt | None) -> Answer:
@@ -293,7 +294,7 @@ def final_answer(operation: ProviderOperation, payment: Payment, attempt: Attemp
     shown = payment_object(payment, attempt)
     if operation.outcome != Outcome.DECLINED.value:
         status = 201 if operation.kind == Kind.CREATE else 200
-        return Answer(status=status, body=shown, payment_id=payment.pk)
+        return Answer(status=status, body=shown, payment_id=payment.pk, attempt=attempt)
     error = operation.error or {}
     rejected = str(error.get("code", "")).startswith("provider_")
     refusal = FlorinError(

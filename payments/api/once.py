@@ -87,12 +87,15 @@ def _render(answer: Answer) -> Response:
     if "error" in body:
         body = with_request_id(body)
     elif body.get("object") == "payment":
-        attempt = Attempt.objects.filter(payment_id=body["id"]).order_by("-number").first()
-        body = with_secrets(body, attempt)
+        body = with_secrets(body, answer.attempt or _latest_attempt(body["id"]))
     response = Response(body, status=answer.status)
     if answer.replayed:
         response["Idempotent-Replayed"] = "true"
     return response
+
+
+def _latest_attempt(payment_id: str) -> Attempt | None:
+    return Attempt.objects.filter(payment_id=payment_id).order_by("-number").first()
 
 
 def with_secrets(payment: dict[str, Any], attempt: Attempt | None) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 
 from payments.models import Payment
 from tests.payments.shop import Shop, new_key
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as HttpAnswer
 
 CARD = "tok_visa"
 
@@ -24,21 +26,21 @@ class Api:
     headers: dict[str, str] = field(default_factory=dict)
     client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
 
-    def get(self, path: str, **headers: str) -> HttpResponse:
+    def get(self, path: str, **headers: str) -> HttpAnswer:
         return self._call("GET", path, None, headers)
 
     def post(
         self, path: str, body: Any = None, *, idempotency_key: str | None = "", **headers: str
-    ) -> HttpResponse:
+    ) -> HttpAnswer:
         """A POST with a fresh Idempotency-Key; with None without one."""
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key or new_key()
         return self._call("POST", path, body, headers)
 
-    def patch(self, path: str, body: Any) -> HttpResponse:
+    def patch(self, path: str, body: Any) -> HttpAnswer:
         return self._call("PATCH", path, body, {})
 
-    def delete(self, path: str) -> HttpResponse:
+    def delete(self, path: str) -> HttpAnswer:
         return self._call("DELETE", path, None, {})
 
     def create(self, **changes: Any) -> dict[str, Any]:
@@ -48,7 +50,7 @@ class Api:
         created: dict[str, Any] = answer.json()
         return created
 
-    def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> HttpResponse:
+    def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> HttpAnswer:
         sent = {**self.headers, **headers}
         if self.key:
             sent.setdefault("Authorization", f"Bearer {self.key}")
@@ -68,7 +70,7 @@ def payment_body(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (body | changes).items() if value is not None}
 
 
-def error_of(answer: HttpResponse) -> dict[str, Any]:
+def error_of(answer: HttpAnswer) -> dict[str, Any]:
     """The error object of a refusal."""
     error: dict[str, Any] = json.loads(answer.content)["error"]
     return error

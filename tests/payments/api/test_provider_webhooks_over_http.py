@@ -6,10 +6,9 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from standardwebhooks import Webhook
 
@@ -17,6 +16,9 @@ from payments.actions.provider_accounts import credentials_for
 from tests.payments.api.conftest import error_of
 from tests.payments.shop import Shop
 from webhooks.models import InboxEvent
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as HttpAnswer
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Sender:
 
     def post(
         self, raw: bytes, headers: dict[str, str] | None = None, *, path: str = ""
-    ) -> HttpResponse:
+    ) -> HttpAnswer:
         client = Client(raise_request_exception=False)
         answer: Any = client.generic(
             "POST",
