@@ -20,7 +20,7 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    LocationParseError,
+    LocationValueError,
     NewConnectionError,
     SSLError,
 )
@@ -128,7 +128,7 @@ def _never_connected(error: HTTPError) -> bool:
     if isinstance(error, SSLError):
         # Any other TLS error may just as well come in the middle of the exchange.
         return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args)
-    return isinstance(error, NewConnectionError | ConnectTimeoutError | LocationParseError)
+    return isinstance(error, NewConnectionError | ConnectTimeoutError | LocationValueError)
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

@@ -97,7 +97,7 @@ class Sandbox:
         try:
             request = Request.read(environ)
             if request.method == "OPTIONS":
-                return Response(status=204, raw=b"", body={})
+                return Response(status=204)
             return self._route(request)
         except Refusal as refusal:
             return refusal.response
@@ -170,17 +170,20 @@ class Sandbox:
         return self._change(request, account, verb, order["token"] if order["confirm"] else "")
 
     def _confirm(self, request: Request, payment: str) -> Response:
-        if _bearer(request).startswith("sbx_pk_"):
-            return self._confirm_by_payer(request, payment)
-        account = self.secret_account(request)
+        by_payer = _bearer(request).startswith("sbx_pk_")
+        if by_payer:
+            account, known = self._payer_payment(request, payment)
+        else:
+            account = self.secret_account(request)
+            known = self._load(account, payment)
         token, return_url = _confirmation(request)
-        known = self._load(account, payment)
 
         def verb(desk: Desk) -> Mapping[str, Any]:
             found = self._load(account, payment)
             return lifecycle.confirm(desk, found, token=token, return_url=return_url)
 
-        return self._change(request, account, verb, token or known["token"] or "")
+        shown = _for_payer if by_payer else dict
+        return self._change(request, account, verb, token or known["token"] or "", shown=shown)
 
     def _capture(self, request: Request, payment: str) -> Response:
         account = self.secret_account(request)
@@ -221,16 +224,6 @@ class Sandbox:
         return Response(status=200, body={"object": "list", "data": found})
 
     # --- the payer's side -------------------------------------------------------------------
-
-    def _confirm_by_payer(self, request: Request, payment_id: str) -> Response:
-        account, _ = self._payer_payment(request, payment_id)
-        token, return_url = _confirmation(request)
-
-        def verb(desk: Desk) -> Mapping[str, Any]:
-            found = self._load(account, payment_id)
-            return lifecycle.confirm(desk, found, token=token, return_url=return_url)
-
-        return self._change(request, account, verb, token, shown=_for_payer)
 
     def _authenticate(self, request: Request, payment: str) -> Response:
         """The 3-D Secure step ends; by the payer (a form, or keys) or by a test."""

@@ -1,0 +1,82 @@
+"""The tables in docs/providers.md and docs/sandbox.md are what the code says.
+
+    python -m tests.payments.providers.test_documentation
+
+writes the tables that need no run (codes, instruments, knobs) anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from payments.providers.refusals import STANDARD
+from payments.providers.sandbox.service.accounts import KNOBS
+from payments.providers.sandbox.service.instruments import BY_TOKEN
+from tests.payments.providers import capability_matrix
+
+DOCS = capability_matrix.DOCUMENT.parent
+
+
+def refusals() -> str:
+    """The standard codes."""
+    lines = ["| code | another try may succeed | words for the payer |", "|---|---|---|"]
+    for code, standard in STANDARD.items():
+        may = "yes" if standard.retryable else "no"
+        lines.append(f"| `{code}` | {may} | {standard.payer_message} |")
+    return "\n".join(lines)
+
+
+def instruments() -> str:
+    """Test cards and bank accounts."""
+    lines = ["| token | number | what happens |", "|---|---|---|"]
+    for row in BY_TOKEN.values():
+        number = " ".join(row.number[i : i + 4] for i in range(0, len(row.number), 4))
+        number = row.number if row.kind == "bank_debit" else number
+        lines.append(f"| `{row.name}` | {number} | {row.words} |")
+    return "\n".join(lines)
+
+
+def knobs() -> str:
+    """The settings of an account."""
+    lines = ["| knob | default | what it does |", "|---|---|---|"]
+    for name, knob in KNOBS.items():
+        default = str(knob.default).lower() if isinstance(knob.default, bool) else knob.default
+        lines.append(f"| `{name}` | {default} | {knob.words} |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    ("providers.md", "refusals"): refusals,
+    ("sandbox.md", "instruments"): instruments,
+    ("sandbox.md", "knobs"): knobs,
+}
+
+
+def _split(document: Path, name: str) -> tuple[str, str, str]:
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, _, rest = document.read_text().partition(begin)
+    table, _, after = rest.partition(end)
+    return before + begin, table.rstrip("\n"), end + after
+
+
+@pytest.mark.parametrize(("file", "name"), TABLES)
+def test_a_table_in_the_docs_is_what_the_code_says(file: str, name: str) -> None:
+    assert _split(DOCS / file, name)[1] == TABLES[file, name]()
+
+
+def test_the_capability_matrix_is_what_the_suite_runs() -> None:
+    shown = _split(capability_matrix.DOCUMENT, "capability matrix")[1]
+    assert shown == capability_matrix.render(capability_matrix.expected())
+
+
+def main() -> None:
+    """Write the tables."""
+    for (file, name), table in TABLES.items():
+        before, _, after = _split(DOCS / file, name)
+        (DOCS / file).write_text(f"{before}{table()}\n{after}")
+
+
+if __name__ == "__main__":
+    main()
