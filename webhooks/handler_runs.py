@@ -1,7 +1,8 @@
 """Running handlers: one drain's transaction over the lanes it has locked.
 
-Mental model: a drain locks some lanes (one per stream), runs each due delivery in a savepoint of
-its own and marks it in the same transaction, so an effect in this database happens exactly once.
+Mental model: a drain locks some lanes (one per stream), runs each due delivery and marks it in
+the same transaction, so an effect in this database happens exactly once. Where one raises, each
+gets a savepoint of its own, and only what the raising one did is undone.
 
     pending --ok--> done
        |--raises--> failed --due again--> ... third failure --> dead --replay--> pending
@@ -88,8 +89,9 @@ def run_due_lanes(result: DrainResult, *, now: datetime) -> bool:
         groups = _groups(row for row in rows if row.lane in locked)
         _run_suspect(groups, footprints.interrupted.get(min(suspects), 0), result, now=now)
     else:
-        done = [row.id for group in _groups(rows) for row in _run_group(group, result, now=now)]
-        _mark_done(done, result, now=now)
+        if not _run_together(rows, now=now):
+            rows = [row for group in _groups(rows) for row in _run_group(group, result, now=now)]
+        _mark_done([row.id for row in rows], result, now=now)
     lanes.erase_footprints(footprints, lanes=locked)
     return True
 
@@ -143,6 +145,25 @@ def _row(values: tuple[Any, ...]) -> _Row:
 def _groups(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
     for _, group in groupby(rows, key=lambda row: (row.lane, row.handler)):
         yield list(group)
+
+
+def _run_together(rows: list[_Row], *, now: datetime) -> bool:
+    """Run everything in one savepoint; False, with nothing done, if anything is in the way.
+
+    The common case saves five round trips per delivery; the other is repeated one by one.
+    """
+    if not all(row.is_due(now) for row in rows):
+        return False
+    handlers = by_name()
+    try:
+        with transaction.atomic():
+            for row in rows:
+                with log.acting_as(_handler_actor(row.handler)):
+                    handlers[row.handler].load()(row.event, now=now)
+            connection.check_constraints()
+    except Exception:  # noqa: BLE001  whose it is, is found out one by one
+        return False
+    return True
 
 
 def _run_group(group: list[_Row], result: DrainResult, *, now: datetime) -> Iterator[_Row]:

@@ -47,7 +47,8 @@ def _handle(handler: str, event: EventView) -> None:
     if "break_constraint" in event.payload:
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO test_late_check (one) VALUES (1), (1)")
-    time.sleep(event.payload.get("sleep_seconds", 0))
+    if "sleep_seconds" in event.payload:
+        time.sleep(event.payload["sleep_seconds"])
     if "kill" in event.payload:
         os.kill(os.getpid(), signal.SIGKILL)
     if event.payload.get("trouble_at", event.seq) == event.seq and event.aggregate_id in trouble:
