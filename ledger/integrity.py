@@ -7,20 +7,19 @@ as they stand are compared with `schema.json`, which describes the schema as the
 it. An empty answer means that nothing was found.
 
 The row checks read the tables once each; every check is one statement, so each judges one moment
-and postings may go on.
+and postings may go on. Give `using` to prove what another connection sees.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 _EXPECTED = Path(__file__).with_name("schema.json")
 _TABLES = ["ledger_account", "ledger_balance", "ledger_journal_entry", "ledger_line"]
@@ -37,13 +36,13 @@ class Violation:
     detail: str
 
 
-def prove() -> list[Violation]:
+def prove(*, using: str = DEFAULT_DB_ALIAS) -> list[Violation]:
     """Every violation found in rows and schema, at most 100 per rule; empty when all is well."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
+    with transaction.atomic(using=using):
+        with connections[using].cursor() as cursor:
             # Proving takes as long as the books are.
             cursor.execute("SET LOCAL statement_timeout = 0")
-        return [*_row_violations(), *_schema_violations()]
+        return [*row_violations(using=using), *schema_violations(using=using)]
 
 
 # Each query gives the object and the facts of a violation. Columns: object, detail.
@@ -134,31 +133,40 @@ _ROW_CHECKS: dict[str, str] = {
 }
 
 
-def _row_violations() -> Iterator[Violation]:
-    for kind, query in _ROW_CHECKS.items():
-        for name, detail in _rows(f"{query} ORDER BY 1 LIMIT {_ROWS_SHOWN}"):
-            yield Violation(kind, name, detail)
+def row_violations(*, using: str = DEFAULT_DB_ALIAS) -> list[Violation]:
+    """Where the rows contradict each other, at most 100 per rule."""
+    return [
+        Violation(kind, name, detail)
+        for kind, query in _ROW_CHECKS.items()
+        for name, detail in _rows(f"{query} ORDER BY 1 LIMIT {_ROWS_SHOWN}", using=using)
+    ]
 
 
-def _schema_violations() -> Iterator[Violation]:
+def schema_violations(*, using: str = DEFAULT_DB_ALIAS) -> list[Violation]:
+    """Where the tables, guards and rights differ from what the migrations make."""
     expected = json.loads(_EXPECTED.read_text(encoding="utf-8"))
-    found = describe_schema()
-    for part in expected.keys() | found.keys():
+    found = describe_schema(using=using)
+    violations = []
+    for part in sorted(expected.keys() | found.keys()):
         wanted, present = expected.get(part, {}), found.get(part, {})
         for name in sorted(wanted.keys() | present.keys()):
             if wanted.get(name) != present.get(name):
                 detail = f"expected {wanted.get(name)}, found {present.get(name)}"
-                yield Violation(f"schema_{part}", name, detail)
+                violations.append(Violation(f"schema_{part}", name, detail))
+    return violations
 
 
-def describe_schema() -> dict[str, dict[str, Any]]:
+def describe_schema(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, dict[str, Any]]:
     """The ledger's tables, guards and rights as they stand in this database, by part and name.
 
     Functions are given by a hash of their source. What differs between installations (the owner's
     name) and between PostgreSQL versions is left out.
     """
     parameters = {"tables": _TABLES, "role": settings.APPLICATION_ROLE}
-    described = {part: dict(_rows(query, parameters)) for part, query in _SCHEMA_QUESTIONS.items()}
+    described = {
+        part: dict(_rows(query, parameters, using=using))
+        for part, query in _SCHEMA_QUESTIONS.items()
+    }
     for name, function in described["functions"].items():
         source = hashlib.sha256(function.pop("source").encode()).hexdigest()
         described["functions"][name] = {**function, "sha256": source}
@@ -245,8 +253,10 @@ _SCHEMA_QUESTIONS: dict[str, str] = {
 }
 
 
-def _rows(query: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
+def _rows(
+    query: str, parameters: dict[str, Any] | None = None, *, using: str
+) -> list[tuple[Any, ...]]:
+    with connections[using].cursor() as cursor:
         cursor.execute(query, parameters)
         return [
             tuple(json.loads(value) if _is_object(value) else value for value in row)

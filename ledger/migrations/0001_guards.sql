@@ -288,8 +288,8 @@ BEGIN
     GROUP BY n.entry_id, e.line_count
    HAVING (count(*) = e.line_count AND max(n.line_number) = e.line_count
            AND sum(n.debit_minor - n.credit_minor) = 0 AND min(n.currency) = max(n.currency)
-           AND bool_and(a.currency = n.currency AND a.livemode = e.livemode AND NOT n.pending
-                        AND e.reverses IS NULL AND e.resolves IS NULL)) IS NOT TRUE;
+           AND bool_and((a.currency = n.currency AND a.livemode = e.livemode AND NOT n.pending
+                         AND e.reverses IS NULL AND e.resolves IS NULL) IS TRUE)) IS NOT TRUE;
   IF FOUND THEN
     PERFORM public.ledger_judge_lines(ARRAY(SELECT n.entry_id FROM new_lines n));
   END IF;

@@ -108,7 +108,7 @@ def spare_database(databases: TestDatabases) -> Iterator[psycopg.Connection]:
     """
     name = f"{databases.name}_spare_{secrets.token_hex(3)}"
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-    drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+    drop = sql.SQL("DROP DATABASE {}")
     url = urlunsplit(urlsplit(databases.servers.database_owner_url)._replace(path=f"/{name}"))
     default = connections["default"]
     with psycopg.connect(databases.server.database_owner_url, autocommit=True) as server:
