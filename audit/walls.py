@@ -126,7 +126,8 @@ def _tables(cursor: Any) -> Iterator[Violation]:
     """Rules and row security can hide or redirect rows; an unlogged table loses them."""
     cursor.execute(
         """
-        SELECT relid::regclass::text, relhasrules, relrowsecurity, relpersistence <> 'p'
+        SELECT relid::regclass::text, EXISTS (SELECT FROM pg_rewrite WHERE ev_class = relid),
+               relrowsecurity, relpersistence <> 'p'
         FROM unnest(%s::text[]) AS parent, pg_partition_tree(to_regclass('public.' || parent))
         JOIN pg_class ON pg_class.oid = relid ORDER BY 1
         """,
