@@ -276,6 +276,9 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+DATETIME_FORMAT = "d M Y, H:i:s"
+DATE_FORMAT = "d M Y"
+TIME_FORMAT = "H:i:s"
 STATIC_URL = "/static/"
 STATIC_ROOT = FLORIN_DATA_DIR / "static"
 STATICFILES_FINDERS = [
@@ -313,7 +316,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Back office",
     "SITE_SYMBOL": "account_balance",
     "SITE_URL": None,
-    "SHOW_HISTORY": True,
+    "SHOW_HISTORY": False,  # pages that have one say so (payments.admin.read_only)
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "8px",

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH = 720
+WIDTH = 480
 HEIGHT = 200
 _LEFT = 8
 _RIGHT = 8
-_TOP = 12
+_TOP = 24
 _BASE = HEIGHT - 26
-_LABELS_MAX = 8
+_LABELS_MAX = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,7 @@ class Chart:
     bars: tuple[Bar, ...]
     lines: tuple[str, ...]
     is_empty: bool
+    highest: int
     width: int = WIDTH
     height: int = HEIGHT
     base: int = _BASE
@@ -104,7 +105,7 @@ def chart(buckets: Sequence[Bucket]) -> Chart:
         )
     lines = tuple(" ".join(piece) for piece in pieces if len(piece) > 1)
     nothing = highest == 0 and not any(bar.dot_y is not None for bar in bars)
-    return Chart(bars=tuple(bars), lines=lines, is_empty=nothing)
+    return Chart(bars=tuple(bars), lines=lines, is_empty=nothing, highest=highest)
 
 
 def _segments(bucket: Bucket, highest: int) -> tuple[Segment, ...]:

@@ -133,6 +133,7 @@ def _payments(request: HttpRequest, now: datetime) -> dict[str, Any]:
         else []
     )
     unknown = figures.unknown_outcomes()
+    volume, success = _volume(cut, interval, currency), _success(cut, interval)
     return {
         "livemode": livemode,
         "interval": interval,
@@ -143,8 +144,10 @@ def _payments(request: HttpRequest, now: datetime) -> dict[str, Any]:
         ),
         "currencies": _choices("currency", [(code, code) for code in currencies], chosen),
         "totals": totals,
-        "volume_chart": _volume(cut, interval, currency),
-        "success_chart": _success(cut, interval),
+        "volume_chart": volume,
+        "volume_scale": money_text(volume.highest, currency),
+        "success_chart": success,
+        "success_scale": f"{success.highest} payment{'s' if success.highest != 1 else ''}",
         "stretches": [stretch for stretch in reversed(cut) if stretch.made],
         "states": _states(livemode, since, interval),
         "unknown": unknown,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
@@ -51,6 +51,15 @@ class ReadOnlyAdmin(LookOnly, ModelAdmin):
 
 class HistoryAdmin(SimpleHistoryAdmin, ReadOnlyAdmin):
     """A read-only page with its history; nothing can be reverted from it."""
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        history = self.model.history.model._meta
+        context["show_history"] = request.user.has_perm(
+            f"{history.app_label}.view_{history.model_name}"
+        )
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from audit.timeline import AuditRecord
 from payments.admin import wording
-from payments.admin.presentation import moment_text, pretty_json
+from payments.admin.presentation import moment_text, money_text, pretty_json
 from payments.admin.story import SOURCE_LIMIT, Entry, Step, merged_facts
 from payments.admin.story_money import actor_text
 from payments.models import IdempotencyKey, Payment
@@ -165,11 +165,10 @@ def event_entries(events: Sequence[EventLine]) -> list[Entry]:
                 at=event.occurred_at,
                 kind="event",
                 icon="campaign",
-                title=f"Announced: {event.type}",
-                text="Everybody who listens is told of this, in this order.",
+                title=f"Announced: {wording.event_words(event.type)}",
                 actor=actor_text("system", ""),
                 facts=merged_facts(
-                    ("Event", event.id),
+                    ("Event", f"{event.type} {event.id}"),
                     ("Number", event.seq),
                     ("Because of", event.causation_id),
                     ("Told to", ", ".join(handled)),
@@ -203,12 +202,14 @@ def _delivery_entry(event: EventLine, delivery: MerchantDeliveryLine) -> Entry:
                 tone="good" if attempt.outcome == "succeeded" else "warn",
             )
         )
+    if delivery.status == "delivered" and len(steps) == 1:
+        told = f"{told} {steps[0].text}."
     return Entry(
         at=delivery.attempts[0].started_at if delivery.attempts else delivery.created_at,
         kind="delivery",
         icon="send",
         tone=tone,
-        title=f"Webhook to the merchant: {event.type}",
+        title=f"Webhook to the merchant: {wording.event_words(event.type)}",
         text=told,
         actor=actor_text("system", ""),
         badge=(wording.readable(delivery.status), tone),
@@ -217,9 +218,9 @@ def _delivery_entry(event: EventLine, delivery: MerchantDeliveryLine) -> Entry:
             ("Why", delivery.reason),
             ("Next try", moment_text(delivery.due_at) if delivery.due_at else ""),
             ("Delivery", delivery.id),
-            ("Event", event.id),
+            ("Event", f"{event.type} {event.id}"),
         ),
-        steps=steps,
+        steps=steps if len(steps) > 1 or delivery.status != "delivered" else [],
         order=event.seq,
     )
 
@@ -267,12 +268,19 @@ def other_entries(records: Sequence[AuditRecord]) -> list[Entry]:
                 icon="info",
                 tone=tone,
                 title=title,
-                text=str(record.body.get("words", "") or record.reason),
+                text=_note_text(record),
                 actor=actor_text(record.actor_type, record.actor_id, record.actor_display),
                 technical=[(f"Audit record {record.id}", pretty_json(record.body))],
             )
         )
     return entries
+
+
+def _note_text(record: AuditRecord) -> str:
+    fee_minor = record.body.get("fee_minor")
+    if isinstance(fee_minor, int):
+        return money_text(fee_minor, str(record.body.get("currency", "")))
+    return str(record.body.get("words", "") or record.reason)
 
 
 def _raw_text(raw: bytes) -> str:

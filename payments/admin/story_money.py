@@ -30,7 +30,7 @@ def transition_entries(
         title = (
             f"The payment was made: {money_text(payment.amount_minor, payment.currency)}"
             if made
-            else wording.edge_meaning(transition.from_state, transition.event).capitalize()
+            else wording.edge_meaning(transition.from_state, transition.event)
         )
         technical = [
             (
@@ -187,5 +187,5 @@ def ledger_entries(payment: Payment) -> list[Entry]:
 def actor_text(actor_type: str, actor_id: str, display: str = "") -> str:
     """Who did it: "Merchant's key (Demo Shop)"."""
     who = wording.ACTORS.get(actor_type, wording.readable(actor_type))
-    name = display or actor_id
+    name = actor_id if actor_type == "psp" else display or actor_id
     return f"{who} ({name})" if name else who

@@ -90,6 +90,7 @@ def story_view(request: HttpRequest, model_admin: ModelAdmin, payment_id: str) -
     context = {
         "title": payment.pk,
         "payment": payment,
+        "original": payment,
         "attempts": list(payment.attempts.order_by("number")[:20]),
         "words": wording.state_words(payment.state),
         "story": told,

@@ -119,6 +119,21 @@ LEDGER_KINDS: dict[str, str] = {
     "payment.settled": "The provider released the money: the merchant may have it",
 }
 
+EVENTS: dict[str, str] = {
+    "payment.initiated": "the payment was made",
+    "payment.provider_submitted": "handed to the provider",
+    "payment.attempt_failed": "this try was refused",
+    "payment.requires_action": "the payer must act",
+    "payment.authorized": "the money is held",
+    "payment.capture_requested": "taking the money was asked for",
+    "payment.confirmed": "the money was taken",
+    "payment.settled": "the money was released",
+    "payment.in_review": "a person has to look",
+    "payment.canceled": "canceled",
+    "payment.failed": "refused for good",
+    "dead_letter.added": "something waits for a person",
+}
+
 ACCOUNTS: dict[str, str] = {
     "psp:clearing": "Provider owes us (clearing)",
     "psp:in_transit": "On the way from the provider",
@@ -160,8 +175,14 @@ def outcome_words(outcome: str) -> Words:
 
 
 def edge_meaning(from_state: str, event: str) -> str:
-    """Why a payment takes this edge, from the state table itself."""
-    return _EDGE_MEANINGS.get((from_state, event), readable(event))
+    """Why a payment takes this edge, from the state table itself, as a sentence's beginning."""
+    meaning = _EDGE_MEANINGS.get((from_state, event), readable(event)).replace("PSP", "provider")
+    return meaning[:1].upper() + meaning[1:]
+
+
+def event_words(event_type: str) -> str:
+    """What a domain event announces."""
+    return EVENTS.get(event_type) or readable(event_type).lower()
 
 
 def account_words(code: str) -> str:

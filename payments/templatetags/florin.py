@@ -71,3 +71,11 @@ def day(value: datetime) -> str:
 def method(value: dict[str, Any]) -> str:
     """A payment method in words."""
     return str(_presentation().method_text(value))
+
+
+@register.filter
+def heading(title: object) -> str:
+    """A title with a capital first letter, unless it begins with an id."""
+    text = str(title)
+    first_word = text.partition(" ")[0]
+    return text if "_" in first_word else text[:1].upper() + text[1:]
