@@ -1,8 +1,10 @@
-"""Feeds the pipeline of the servers in the environment: `python -m tests.webhooks.feed 60 10 5`.
+"""Feeds the pipeline of the servers in the environment.
 
-Arguments: aggregates, events of each, milliseconds each takes to handle, and optionally seconds to
-stay alive afterwards (the wake-up thread needs a moment). The same numbers of provider events go
-into the inbox.
+`python -m tests.webhooks.feed 60 10 5 name 0`
+
+Arguments: aggregates, events of each, milliseconds each takes to handle, a name for the aggregates
+of this feed, and seconds to stay alive afterwards (the wake-up thread needs a moment). The same
+numbers of provider events go into the inbox.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from datetime import UTC, datetime
 import django
 
 
-def feed(aggregates: int, events: int, sleep_seconds: float, *, inbox_too: bool) -> None:
+def feed(aggregates: int, events: int, sleep_seconds: float, name: str) -> None:
+    """Commit the events one by one, round-robin over the aggregates."""
     from django.db import transaction
 
     from webhooks import inbox, outbox
@@ -26,32 +29,26 @@ def feed(aggregates: int, events: int, sleep_seconds: float, *, inbox_too: bool)
                 outbox.emit(
                     type="order.placed",
                     aggregate_type="order",
-                    aggregate_id=f"order_{aggregate}",
+                    aggregate_id=f"order_{name}_{aggregate}",
                     owner="",
                     livemode=False,
                     payload={"sleep_seconds": sleep_seconds},
                     occurred_at=now,
                     now=now,
                 )
-            if inbox_too:
-                inbox.receive(
-                    provider="testing",
-                    account_id="pacc_1",
-                    event_id=f"evt_{aggregate}_{number}",
-                    event_type="fine",
-                    subject=f"subject_{aggregate}",
-                    raw=str(number).encode(),
-                    headers={},
-                    received_at=now,
-                )
+            inbox.receive(
+                provider="testing",
+                account_id="pacc_1",
+                event_id=f"evt_{name}_{aggregate}_{number}",
+                event_type="fine",
+                subject=f"subject_{name}_{aggregate}",
+                raw=str(number).encode(),
+                headers={},
+                received_at=now,
+            )
 
 
 if __name__ == "__main__":
     django.setup()
-    feed(
-        int(sys.argv[1]),
-        int(sys.argv[2]),
-        int(sys.argv[3]) / 1000,
-        inbox_too=True,
-    )
-    time.sleep(float(sys.argv[4]) if len(sys.argv) > 4 else 0)
+    feed(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) / 1000, sys.argv[4])
+    time.sleep(float(sys.argv[5]))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -56,9 +57,16 @@ def make_effects_table(private: PrivateServers) -> None:
 
 
 def feed(
-    private: PrivateServers, aggregates: int, events: int, milliseconds: int, stay: float = 0
+    private: PrivateServers,
+    aggregates: int,
+    events: int,
+    milliseconds: int,
+    name: str,
+    *,
+    stay: float = 0,
 ) -> None:
-    arguments = [str(argument) for argument in (aggregates, events, milliseconds, stay)]
+    """Emit from a process of its own; `name` tells the aggregates of one feed from another's."""
+    arguments = [str(argument) for argument in (aggregates, events, milliseconds, name, stay)]
     subprocess.run(
         [sys.executable, "-m", "tests.webhooks.feed", *arguments],
         env=environment(private),
@@ -91,9 +99,8 @@ def drain_under_fire(
     seconds: float,
 ) -> Outcome:
     """Feed, then drain with `workers` sweepers of which `kills` are killed one by one."""
-    dice = random.Random(seed)  # noqa: S311
-    make_effects_table(private)
-    feed(private, aggregates, events, milliseconds)
+    dice = random.Random(seed)
+    feed(private, aggregates, events, milliseconds, "fire")
     outcome = Outcome()
     started = time.monotonic()
     with (
@@ -112,7 +119,9 @@ def drain_under_fire(
         while owner.execute(OPEN).fetchone() != (0,):
             assert time.monotonic() < deadline, "the queues were not drained in time"
             time.sleep(dice.uniform(0.05, 0.3))
-            progress = owner.execute("SELECT count(*) FROM test_effect").fetchone()
+            progress = owner.execute(
+                "SELECT count(*) FROM test_effect WHERE handler = 'blocking'"
+            ).fetchone()
             if outcome.kills < kills and progress != (0,):
                 living.pop(dice.randrange(len(living))).kill()
                 outcome.kills += 1
@@ -132,20 +141,18 @@ def _judge(owner: psycopg.Connection, outcome: Outcome, *, aggregates: int, even
         outcome.effects += 1
     expected = [
         *(
-            (handler, f"order_{n}")
+            (handler, f"order_fire_{n}")
             for handler in ("blocking", "skipping")
             for n in range(aggregates)
         ),
-        *(("inbox", f"subject_{n}") for n in range(aggregates)),
+        *(("inbox", f"subject_fire_{n}") for n in range(aggregates)),
     ]
     for key in expected:
         counted = Counter(seen.get(key, []))
         outcome.lost += sum(1 for seq in range(1, events + 1) if not counted[seq])
         outcome.doubled += sum(count - 1 for count in counted.values())
         in_order = seen.get(key, [])
-        outcome.out_of_order += sum(
-            1 for one, next_one in zip(in_order, in_order[1:], strict=False) if next_one < one
-        )
+        outcome.out_of_order += sum(1 for one, next_one in pairwise(in_order) if next_one < one)
     figures = owner.execute(
         "SELECT (SELECT count(*) FROM webhooks_event_delivery WHERE status = 'dead')"
         " + (SELECT count(*) FROM webhooks_inbox_event WHERE status = 'dead'),"

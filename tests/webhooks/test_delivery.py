@@ -1,4 +1,4 @@
-"""Deliveries to merchants: claimed fairly, sent with a stable id, recorded by the fence's holder."""
+"""Deliveries to merchants: claimed fairly, one stable id, recorded by the fence's holder."""
 
 from __future__ import annotations
 
