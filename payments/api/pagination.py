@@ -22,7 +22,7 @@ from payments.errors import ErrorCode, FlorinError
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 100
 PAGE_PARAMETERS = frozenset({"limit", "starting_after", "ending_before"})
-_CURSOR = re.compile(r"[a-z]{1,8}_[0-9a-z]{1,30}")
+_IDENTIFIER = re.compile(r"[a-z]{1,8}_[0-9a-z]{1,30}")
 
 Row = TypeVar("Row", bound=Model)
 
@@ -57,8 +57,8 @@ def read_query(
         values[name] = given[0]
     page = Page(
         limit=_limit(values.pop("limit", str(LIMIT_DEFAULT))),
-        starting_after=_cursor("starting_after", values.pop("starting_after", "")),
-        ending_before=_cursor("ending_before", values.pop("ending_before", "")),
+        starting_after=identifier("starting_after", values.pop("starting_after", "")),
+        ending_before=identifier("ending_before", values.pop("ending_before", "")),
     )
     if page.starting_after and page.ending_before:
         raise _invalid("ending_before", "Give starting_after or ending_before, not both.")
@@ -87,6 +87,13 @@ def list_object(data: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]
     return {"object": "list", "data": data, "has_more": has_more}
 
 
+def identifier(name: str, text: str) -> str:
+    """The id in a query parameter, "" when it is not given. Raises FlorinError."""
+    if text and not _IDENTIFIER.fullmatch(text):
+        raise _invalid(name, "This is the id of an object, such as pay_01kafr7xh8....")
+    return text
+
+
 def moment(name: str, value: str) -> datetime:
     """A moment of a filter: ISO 8601 with an offset or Z. Raises FlorinError."""
     try:
@@ -105,12 +112,6 @@ def _limit(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= LIMIT_MAX:
         raise _invalid("limit", f"A limit is a whole number from 1 to {LIMIT_MAX}.")
     return int(text)
-
-
-def _cursor(name: str, text: str) -> str:
-    if text and not _CURSOR.fullmatch(text):
-        raise _invalid(name, "A cursor is the id of an object of this list.")
-    return text
 
 
 def _invalid(name: str, words: str) -> FlorinError:

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from payments.api import schema
 from payments.api.authentication import caller_of
-from payments.api.pagination import list_object, read_query
+from payments.api.pagination import identifier, list_object, read_query
 from payments.api.views.base import SecretKeyView
 from payments.errors import ErrorCode, FlorinError
 from webhooks import events
@@ -29,7 +29,7 @@ class EventList(SecretKeyView):
             starting_after=page.starting_after,
             ending_before=page.ending_before,
             type=filters.get("type", ""),
-            aggregate_id=filters.get("payment", ""),
+            aggregate_id=identifier("payment", filters.get("payment", "")),
         )
         data = [
             events.envelope(event, api_version=settings.FLORIN_API_VERSION) for event in found.data
