@@ -120,3 +120,11 @@ def test_an_account_with_money_on_hold_does_not_close(books: Books) -> None:
 def test_an_account_that_was_never_opened_cannot_be_closed(books: Books) -> None:
     with pytest.raises(UnknownAccount, match="never opened"):
         close_account(books.pending, now=NOON)
+
+
+def test_the_platforms_own_accounts_have_no_owner(books: Books) -> None:
+    own = AccountKey("suspense", "asset", "EUR", False)
+    entry = books.move(own, books.pending, 4)
+    posted = balances.entry(entry.id)
+    assert posted is not None
+    assert posted.lines[0].account == own

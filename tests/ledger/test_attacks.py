@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.types.json import Jsonb
 
 from ledger.accounts import AccountKey, ensure
 from tests.ledger.conftest import Books
@@ -48,7 +49,7 @@ class Attacker:
         key = f"{self.books.owner}:attack:{self.attempts}"
         statement = HEADER.format(columns=columns, values=values)
         row = self.connection.execute(
-            statement,  # type: ignore[arg-type]
+            statement,
             [key, livemode, line_count, enforces_floors],
         ).fetchone()
         assert row
@@ -62,7 +63,7 @@ class Attacker:
             account_id = account if isinstance(account, int) else self.ids[account]
             parameters += [entry, number, bool(pending), account_id, debit, credit, currency]
         self.connection.execute(
-            "INSERT INTO ledger_line (entry_id, line_number, pending, account_id, debit_minor,"  # type: ignore[arg-type]
+            "INSERT INTO ledger_line (entry_id, line_number, pending, account_id, debit_minor,"
             f" credit_minor, currency) VALUES {values}",
             parameters,
         )
@@ -81,9 +82,7 @@ def _attacker(connection: psycopg.Connection, books: Books) -> Attacker:
     dollars = books.account("bank", "asset", "USD")
     keys = [books.clearing, books.pending, books.wallet, live, dollars]
     rows = [{**key.as_row(), "livemode": key.livemode} for key in keys]
-    ids = connection.execute(
-        "SELECT ledger_open_accounts(%s::jsonb)", [psycopg.types.json.Jsonb(rows)]
-    ).fetchone()
+    ids = connection.execute("SELECT ledger_open_accounts(%s::jsonb)", [Jsonb(rows)]).fetchone()
     assert ids
     return Attacker(connection, books, dict(zip(keys, ids[0], strict=True)))
 
@@ -209,7 +208,7 @@ def test_there_is_no_nan_no_infinity_no_fraction_and_no_overflow(
         f" VALUES (1, 1, 1, '{amount}', 'EUR')"
     )
     with pytest.raises(psycopg.DataError):
-        attacker.connection.execute(statement)  # type: ignore[arg-type]
+        attacker.connection.execute(statement)
 
 
 def test_a_lines_currency_is_its_accounts(attacker: Attacker) -> None:
@@ -373,7 +372,7 @@ def test_what_is_written_stays(attacker: Attacker, statement: str) -> None:
         attacker.balanced(entry)
     parameters = {"entry": entry, "account": attacker.ids[attacker.books.pending]}
     with pytest.raises(errors.InsufficientPrivilege):
-        attacker.connection.execute(statement, parameters)  # type: ignore[arg-type]
+        attacker.connection.execute(statement, parameters)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +411,7 @@ def test_the_application_has_no_right_to_any_other_way(
         owner.balanced(entry)
     parameters = {"entry": entry, "account": owner.ids[owner.books.pending]}
     with pytest.raises(errors.InsufficientPrivilege):
-        second_connection.execute(statement, parameters)  # type: ignore[arg-type]
+        second_connection.execute(statement, parameters)
 
 
 def test_the_application_cannot_give_itself_rights(
@@ -466,9 +465,7 @@ def test_a_table_of_the_same_name_does_not_catch_what_is_posted(
             {**books.pending.as_row(), "credit_minor": 5},
         ],
     }
-    second_connection.execute(
-        "SELECT public.ledger_post(%s::jsonb)", [psycopg.types.json.Jsonb([row])]
-    )
+    second_connection.execute("SELECT public.ledger_post(%s::jsonb)", [Jsonb([row])])
     shadow = second_connection.execute("SELECT count(*) FROM pg_temp.ledger_line").fetchone()
     real = second_connection.execute(
         "SELECT count(*) FROM public.ledger_line l JOIN public.ledger_journal_entry e"
@@ -573,7 +570,7 @@ def test_a_floor_holds_for_lines_written_by_hand(attacker: Attacker) -> None:
 def test_an_impossible_account_is_refused(attacker: Attacker, values: str) -> None:
     with pytest.raises(errors.CheckViolation):
         attacker.connection.execute(
-            "INSERT INTO ledger_account (code, owner, currency, livemode, kind, stripes,"  # type: ignore[arg-type]
+            "INSERT INTO ledger_account (code, owner, currency, livemode, kind, stripes,"
             f" floor_minor) VALUES {values}"
         )
 

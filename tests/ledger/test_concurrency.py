@@ -12,6 +12,7 @@ from functools import partial
 import psycopg
 import pytest
 from django.db import connection, transaction
+from psycopg.types.json import Jsonb
 
 from ledger import balances
 from ledger.accounts import AccountNotEmpty, close_account, ensure
@@ -165,9 +166,7 @@ def test_a_request_waits_for_an_uncommitted_one_and_sees_it(
     request = books.posting(Line(books.wallet, 30), Line(books.clearing, credit_minor=30))
     with ThreadPoolExecutor(1) as pool:
         with second_connection.transaction():
-            second_connection.execute(
-                "SELECT ledger_post(%s::jsonb)", [psycopg.types.json.Jsonb([row])]
-            )
+            second_connection.execute("SELECT ledger_post(%s::jsonb)", [Jsonb([row])])
             waiting = pool.submit(_race, partial(_commit, [request]))
             _until_somebody_waits_for(second_connection)
         assert [type(error) for error in _errors(waiting.result(timeout=30))] == [FloorBreached]
@@ -202,7 +201,7 @@ def test_a_connection_that_dies_leaves_nothing(
     row = books.posting(Line(books.clearing, 5), Line(books.pending, credit_minor=5)).as_row()
     ensure([books.clearing, books.pending])
     second_connection.autocommit = False
-    second_connection.execute("SELECT ledger_post(%s::jsonb)", [psycopg.types.json.Jsonb([row])])
+    second_connection.execute("SELECT ledger_post(%s::jsonb)", [Jsonb([row])])
     second_connection.close()
     books.move(books.clearing, books.pending, 7)
     assert balances.balance(books.pending).balance_minor == 7

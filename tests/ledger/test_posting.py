@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from ledger import balances
+from ledger.models import Balance, JournalEntry
+from ledger.models import Line as LineRow
 from ledger.posting import (
     AmountOutOfRange,
     IdempotencyConflict,
@@ -293,3 +295,21 @@ def test_an_entry_may_debit_and_credit_the_same_account(books: Books) -> None:
     books.post(Line(books.wallet, 10), Line(books.wallet, credit_minor=10))
     balance = balances.balance(books.wallet)
     assert (balance.posted_debit_minor, balance.posted_credit_minor) == (10, 20)
+
+
+def test_what_the_database_cannot_store_is_its_own_error_and_leaves_nothing(books: Books) -> None:
+    with pytest.raises(DataError):
+        books.move(books.clearing, books.pending, 5, description="\0")
+    assert balances.balance(books.pending).balance_minor == 0
+
+
+def test_accounts_entries_lines_and_balances_say_what_they_are(books: Books) -> None:
+    entry_id = books.move(books.clearing, books.pending, 5, kind="payment.captured").id
+    entry = JournalEntry.objects.get(pk=entry_id)
+    debit, credit = LineRow.objects.filter(entry=entry).order_by("line_number")
+    assert str(entry) == f"Journal entry {entry_id}: payment.captured"
+    assert str(debit) == f"Line 1 of entry {entry_id}: debit 5 EUR"
+    assert str(credit) == f"Line 2 of entry {entry_id}: credit 5 EUR"
+    assert str(debit.account) == f"psp:clearing of {books.owner}, EUR"
+    balance = Balance.objects.get(account_id=credit.account_id)
+    assert str(balance) == f"Balance of account {credit.account_id}, stripe 0"
