@@ -26,12 +26,13 @@ from urllib3.exceptions import (
 )
 
 from payments.providers.bulkhead import Bulkhead, BulkheadFull
+from payments.providers.deadline import deadline, pool_manager
 
 MAXIMUM_ANSWER_BYTES = 1_048_576
 LONGEST_CONNECT_SECONDS = 5.0
 _CHUNK_BYTES = 65_536
 
-_pool = urllib3.PoolManager(num_pools=64, maxsize=64, retries=False)
+_pool = pool_manager(hosts=64, connections_per_host=64)
 bulkhead = Bulkhead()
 
 
@@ -88,9 +89,31 @@ def _send(
     method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
 ) -> Answer:
     started = time.monotonic()
-    deadline = started + timeout_seconds
+    with deadline(started + timeout_seconds):
+        response = _open(method, url, headers, body, timeout_seconds)
+        try:
+            content = _read(response)
+        except HTTPError as error:
+            response.close()
+            raise AnswerLost(_words(error), http_status=response.status) from error
+        except AnswerLost:
+            response.close()
+            raise
+    response.release_conn()
+    return Answer(
+        status=response.status,
+        headers={name.lower(): value for name, value in response.headers.items()},
+        body=content,
+        duration_ms=round((time.monotonic() - started) * 1000),
+    )
+
+
+def _open(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
+) -> urllib3.BaseHTTPResponse:
+    """Send the request and read the head of the answer."""
     try:
-        response = _pool.request(
+        return _pool.request(
             method,
             url,
             body=body,
@@ -106,21 +129,6 @@ def _send(
     except ValueError as error:
         # A header or an address that cannot be written down, for example a key with a line break.
         raise NotSent(f"{type(error).__name__}: the request cannot be formed") from error
-    try:
-        content = _read(response, deadline)
-    except HTTPError as error:
-        response.close()
-        raise AnswerLost(_words(error), http_status=response.status) from error
-    except AnswerLost:
-        response.close()
-        raise
-    response.release_conn()
-    return Answer(
-        status=response.status,
-        headers={name.lower(): value for name, value in response.headers.items()},
-        body=content,
-        duration_ms=round((time.monotonic() - started) * 1000),
-    )
 
 
 def _never_connected(error: HTTPError) -> bool:
@@ -131,18 +139,12 @@ def _never_connected(error: HTTPError) -> bool:
     return isinstance(error, NewConnectionError | ConnectTimeoutError | LocationValueError)
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """The body, with the deadline looked at between reads: a socket's own time-out starts anew
-    with every byte, so a PSP that drips would keep us for ever.
-    """
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
     content = bytearray()
     while chunk := response.read1(_CHUNK_BYTES):
         content += chunk
         if len(content) > MAXIMUM_ANSWER_BYTES:
             message = f"The answer is larger than {MAXIMUM_ANSWER_BYTES} bytes."
-            raise AnswerLost(message, http_status=response.status)
-        if time.monotonic() > deadline:
-            message = "The answer was not complete at the deadline."
             raise AnswerLost(message, http_status=response.status)
     return bytes(content)
 

@@ -62,6 +62,9 @@ class Handler(BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body in one packet: else each answer waits for the client's delayed acknowledgement.
+    wbufsize = 65_536
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the log for what matters."""

@@ -58,6 +58,14 @@ def drip(connection: socket.socket) -> None:
         time.sleep(0.1)
 
 
+def drip_head(connection: socket.socket) -> None:
+    """A head that comes one byte at a time, each in time."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Patience: ")
+    for _ in range(100):
+        connection.sendall(b"x")
+        time.sleep(0.1)
+
+
 def redirect(connection: socket.socket) -> None:
     """Somebody else should answer."""
     _answer(connection, "302 Found", b"{}", "Location: http://127.0.0.1:9/elsewhere")

@@ -8,7 +8,7 @@ import time
 
 from payments.providers.base import Credentials, ObservedStatus, Outcome
 from payments.providers.bulkhead import MAXIMUM_CONCURRENT_CALLS
-from tests.payments.providers.broken_server import UNKNOWABLE, broken_server, drip, hang
+from tests.payments.providers.broken_server import UNKNOWABLE, broken_server, drip, drip_head, hang
 from tests.payments.providers.conformance import (
     AMOUNT_MINOR,
     IMPATIENT_SECONDS,
@@ -171,7 +171,7 @@ def a_rate_limit_is_not_sent(driver: Driver) -> None:
 
 @scenario
 def a_hanging_psp_is_unknown_within_the_deadline(driver: Driver) -> None:
-    for behaviour in (hang, drip):
+    for behaviour in (hang, drip, drip_head):
         with broken_server(behaviour) as address:
             credentials = Credentials(secret_key=driver.credentials().secret_key, api_base=address)
             started = time.monotonic()

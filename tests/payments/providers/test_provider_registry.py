@@ -132,7 +132,7 @@ def test_a_request_that_cannot_be_formed_is_not_sent() -> None:
             )
 
 
-@pytest.mark.parametrize(("behaviour", "words"), [(drip, "deadline"), (huge, "larger")])
+@pytest.mark.parametrize(("behaviour", "words"), [(drip, "timed out"), (huge, "larger")])
 def test_an_answer_too_slow_or_too_large_is_lost_with_its_status(
     behaviour: Behaviour, words: str
 ) -> None:

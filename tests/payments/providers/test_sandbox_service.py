@@ -103,6 +103,25 @@ def test_the_server_process_leaves_when_its_parent_is_killed(tmp_path: Path) -> 
         eventually(lambda: not _answers(service.url))
 
 
+def test_a_hanging_request_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    with _own_service(tmp_path, _free_port()) as service:
+        account = SandboxAccount(service.url)
+        thread = threading.Thread(
+            target=_lost_call, args=(account, _paid("tok_timeout_after_commit"))
+        )
+        thread.start()
+        eventually(lambda: len(account.movements()) == 1)
+        service.process.terminate()
+        service.process.wait(10)
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def _lost_call(account: SandboxAccount, order: dict[str, Any]) -> None:
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        account.call("POST", "/v1/payments", order)
+
+
 def _answers(url: str) -> bool:
     try:
         urllib3.request("GET", f"{url}/healthz", retries=False, timeout=2.0)

@@ -25,6 +25,7 @@ from granian.log import LogLevels
 from payments.providers.sandbox.service.application import Sandbox
 
 THREADS = 64
+STOP_SECONDS = 1
 
 
 def main() -> None:
@@ -53,6 +54,8 @@ def main() -> None:
         backpressure=THREADS,
         backlog=1024,
         websockets=False,
+        # A request that hangs on purpose must not hold up a stop; the record survives a kill.
+        workers_kill_timeout=STOP_SECONDS,
         log_level=LogLevels.critical,
     )
     sys.stdout.write(f"The sandbox PSP listens on http://{options.host}:{port}\n")

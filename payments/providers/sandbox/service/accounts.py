@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import time
 from dataclasses import dataclass, field
@@ -74,11 +75,15 @@ KNOBS: dict[str, Knob] = {
 
 @dataclass
 class Account:
-    """One account as the process holds it; `Accounts` writes its settings through."""
+    """One account as the process holds it; `Accounts` writes its settings through.
+
+    next_due_at: not later than the account's first job, so that the clock need not ask the books.
+    """
 
     id: str
     publishable_key: str
     settings: dict[str, Any] = field(default_factory=dict)
+    next_due_at: float = math.inf
 
     def get(self, knob: str) -> Any:
         """The knob's value, or its default."""

@@ -7,6 +7,7 @@ before the call answers, so a test that moved the clock can look at once.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 
@@ -30,6 +31,8 @@ class Clock:
         self._books = books
         self._accounts = accounts
         self._deliveries = deliveries
+        for account in accounts.all():
+            self._look_ahead(account)
 
     def start(self) -> None:
         """Start the thread."""
@@ -48,15 +51,18 @@ class Clock:
         """
         target = account.now() + seconds
         done = self.run_due(account)
-        while (due_at := self._next_due(account)) is not None and due_at <= target:
-            self._accounts.move_clock(account, max(0.0, due_at - account.now()))
+        while account.next_due_at <= target:
+            self._accounts.move_clock(account, max(0.0, account.next_due_at - account.now()))
             done += self.run_due(account)
         self._accounts.move_clock(account, max(0.0, target - account.now()))
         return done + self.run_due(account)
 
-    def _next_due(self, account: Account) -> float | None:
-        row = self._books.row("SELECT min(due_at) AS at FROM jobs WHERE account = ?", account.id)
-        return float(row["at"]) if row and row["at"] is not None else None
+    def _look_ahead(self, account: Account) -> None:
+        with self._books.lock:
+            row = self._books.row(
+                "SELECT min(due_at) AS at FROM jobs WHERE account = ?", account.id
+            )
+            account.next_due_at = math.inf if row is None or row["at"] is None else row["at"]
 
     def _run_batch(self, account: Account) -> int:
         with self._books.transaction():
@@ -73,6 +79,7 @@ class Clock:
                 if payment is None:
                     raise LookupError(f"Bug! Job {job['id']} is about no payment.")
                 _WORK[job["kind"]](desk, payment)
+        self._look_ahead(account)
         if due:
             self._deliveries.wake()
         return len(due)
@@ -82,12 +89,8 @@ class Clock:
         while True:
             time.sleep(TICK_SECONDS)
             try:
-                waiting = self._books.rows(
-                    "SELECT account, min(due_at) AS at FROM jobs GROUP BY account"
-                )
-                for row in waiting:
-                    account = self._accounts.by_id(row["account"])
-                    if row["at"] <= account.now():
+                for account in self._accounts.all():
+                    if account.next_due_at <= account.now():
                         self.run_due(account)
                 if time.monotonic() >= next_purge:
                     next_purge = time.monotonic() + 60

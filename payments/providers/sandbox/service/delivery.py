@@ -200,7 +200,7 @@ class Deliveries:
             )
             return
         attempts = row["attempts"] + (answer != "paused")
-        wait = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(attempts, 10))
+        wait = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(attempts - 1, 10))
         self._books.run(
             "UPDATE deliveries SET due_at = ?, attempts = ?, last_answer = ?, state = ?"
             " WHERE id = ?",

@@ -177,13 +177,15 @@ def settle(desk: Desk, payment: dict[str, Any]) -> None:
 
 def schedule(desk: Desk, payment: Mapping[str, Any], kind: str, after_seconds: float) -> None:
     """Have `kind` happen to the payment later, by the account's clock."""
+    due_at = desk.account.now() + after_seconds
     desk.books.run(
         "INSERT INTO jobs (account, payment, kind, due_at) VALUES (?, ?, ?, ?)",
         desk.account.id,
         payment["id"],
         kind,
-        desk.account.now() + after_seconds,
+        due_at,
     )
+    desk.account.next_due_at = min(desk.account.next_due_at, due_at)
 
 
 def _decide(desk: Desk, payment: dict[str, Any], instrument: Instrument) -> None:

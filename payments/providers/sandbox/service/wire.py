@@ -30,7 +30,9 @@ class Response:
     dropped: bool = False
 
     def payload(self) -> bytes:
-        """The bytes to send: `raw` when given, else the body as compact JSON."""
+        """The bytes to send: `raw` when given, else the body as compact JSON; none for a 204."""
+        if self.status == 204:
+            return b""
         return self.raw or json.dumps(self.body, separators=(",", ":")).encode()
 
 
