@@ -7,6 +7,7 @@ any message. So no task has arguments, results or retries.
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import UTC, datetime
 
@@ -16,6 +17,8 @@ from webhooks import delivery, inbox, outbox, sweeper
 
 # Well below the soft time limit of 45 s, with the 15 s of a last request left over.
 DELIVERY_BUDGET_SECONDS = 25.0
+_STARTED_AT = datetime.now(UTC)
+_passes = itertools.count(1)
 
 
 def _now() -> datetime:
@@ -43,8 +46,13 @@ def deliver() -> None:
 
 @shared_task
 def sweep() -> None:
-    """One pass of the sweeper, for beat: a second way to completion where the sweeper is down."""
+    """One pass of the sweeper, for beat: a second way to completion where the sweeper is down.
+
+    A worker that takes no messages any more stops beating here, so it is found by what it does
+    not do, not by whether its process exists.
+    """
     now = _now()
     sweeper.drain_queues(now=now)
     for name in sweeper.registered_jobs():
         sweeper.run_if_due(name, clock=_now)
+    sweeper.beat(role="worker", started_at=_STARTED_AT, passes=next(_passes), now=_now())
