@@ -47,7 +47,7 @@ class AuditEventAdmin(ModelAdmin):
     fieldsets = (
         (None, {"fields": ("event_type", "occurred", "recorded", "actor", "reason")}),
         ("About", {"fields": ("stream", "references", "pretty_body", "redacted")}),
-        ("Request", {"fields": ("request", "trace")}),
+        ("Request", {"fields": ("request_of_event", "trace_of_event")}),
         ("Evidence", {"fields": ("id", "xid", "leaf", "body")}),
     )
 
@@ -144,12 +144,12 @@ class AuditEventAdmin(ModelAdmin):
         )
 
     @admin.display(description="request")
-    def request(self, event: AuditEvent) -> SafeString | str:
+    def request_of_event(self, event: AuditEvent) -> SafeString | str:
         """Linked to everything the same request did."""
         return _search_link(event.request_id, event.request_id) if event.request_id else "-"
 
     @admin.display(description="trace")
-    def trace(self, event: AuditEvent) -> SafeString | str:
+    def trace_of_event(self, event: AuditEvent) -> SafeString | str:
         """Linked to everything of the same trace."""
         return _search_link(event.trace_id, event.trace_id) if event.trace_id else "-"
 

@@ -217,6 +217,16 @@ def _partitions(cursor: Any) -> Iterator[Violation]:
             previous_end = end
         cursor.execute(
             """
+            SELECT relid::regclass::text FROM pg_partition_tree(to_regclass('public.' || %s))
+            JOIN pg_class ON oid = relid
+            WHERE pg_get_expr(relpartbound, oid) = 'DEFAULT'
+            """,
+            [parent],
+        )
+        for (table,) in cursor.fetchall():
+            yield Violation("partition_altered", table, "it takes whatever month has no partition")
+        cursor.execute(
+            """
             SELECT relname FROM pg_class
             WHERE relnamespace = to_regnamespace('public') AND relkind IN ('r', 'p')
               AND NOT relispartition AND relname ~ %s

@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors
 
 from audit.models import AuditEvent
+from audit.partitions import partition_bounds
 from tests.audit.conftest import append_event, fresh_id
 
 COLUMNS = (
@@ -266,15 +267,10 @@ def test_the_trigger_does_its_work_under_a_hostile_search_path(
 def test_a_new_partition_has_the_same_walls(
     owner_connection: psycopg.Connection, second_connection: psycopg.Connection
 ) -> None:
-    second_connection.execute(
-        "SELECT audit_ensure_partitions(clock_timestamp() + interval '6 months', 0)"
-    )
-    row = owner_connection.execute(
-        "SELECT to_char((clock_timestamp() + interval '6 months') AT TIME ZONE 'UTC', 'YYYY_MM')"
-    ).fetchone()
-    assert row is not None
+    month = partition_bounds("audit_event")[-1][2]
+    second_connection.execute("SELECT audit_ensure_partitions(%s, 0)", [month])
     for parent in ("audit_event", "audit_reference"):
-        table = f"{parent}_{row[0]}"
+        table = f"{parent}_{month:%Y_%m}"
         with pytest.raises(errors.RestrictViolation):
             owner_connection.execute(f"TRUNCATE {table}")
         for statement in (f"TRUNCATE {table}", f"SELECT FROM {table}", f"DELETE FROM {table}"):

@@ -165,6 +165,8 @@ def test_text_that_the_database_cannot_hold_is_replaced_and_flagged() -> None:
     found = writable_json({"a\0": "x\0y", "b": "\ud800", "c": "\U0001f600"})
     assert found.masked
     assert json.loads(found.text) == {"a\ufffd": "x\ufffdy", "b": "\ufffd", "c": "\U0001f600"}
+    assert writable_json({"a": "x\0y"}).text == '{"a":"x\ufffdy"}'
+    assert writable_text("x\0y").text == "x\ufffdy"
 
 
 def test_no_key_is_lost_when_two_become_equal() -> None:

@@ -210,6 +210,17 @@ ALTERATIONS = [
         "partition_detached",
     ),
     (
+        "ALTER TABLE audit_reference DETACH PARTITION {next}",
+        "ALTER TABLE audit_reference ATTACH PARTITION {next} "
+        "FOR VALUES FROM ('{end}') TO ('{next_end}')",
+        "partition_missing",
+    ),
+    (
+        "CREATE TABLE audit_event_rest PARTITION OF audit_event DEFAULT",
+        "DROP TABLE audit_event_rest",
+        "partition_altered",
+    ),
+    (
         "ALTER TABLE {event} RENAME TO audit_event_other",
         "ALTER TABLE audit_event_other RENAME TO {event}",
         "partition_altered",
@@ -228,12 +239,15 @@ def test_an_altered_wall_is_found(
 ) -> None:
     partition = partition_of(event)
     start = event.recorded_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = (start + timedelta(days=32)).replace(day=1)
     names = {
         "parent": "audit_event",
+        "next": f"audit_reference_{end:%Y_%m}",
+        "next_end": (end + timedelta(days=32)).replace(day=1),
         "event": partition,
         "reference": partition.replace("audit_event", "audit_reference"),
         "start": start,
-        "end": (start + timedelta(days=32)).replace(day=1),
+        "end": end,
     }
     owner_connection.execute(alter.format(**names))
     try:
