@@ -71,6 +71,7 @@ class ReadOnlyInline(LookOnly, TabularInline):
     extra = 0
     can_delete = False
     tab = True
+    hide_title = True
     show_change_link = False
     per_page = 50
 

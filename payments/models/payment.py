@@ -167,7 +167,7 @@ class Payment(FSMModelMixin, models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.id} {self.amount_minor} {self.currency} {self.state}"
+        return f"{self.id} ({self.state})"
 
     @_takes_its_edges
     def confirm(self) -> None:

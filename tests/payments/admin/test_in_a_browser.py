@@ -164,8 +164,18 @@ def test_anything_is_found_and_the_whole_story_told(visit: Visit, life: Life) ->
     assert "provider_idempotency_key" in visit.text()
     assert life.client_secret not in visit.page.content()
     visit.picture("12-story-unfolded")
-    visit.page.set_viewport_size({"width": 390, "height": 844})
-    visit.picture("13-story-on-a-phone")
+
+
+def test_a_story_is_readable_on_a_phone(visit: Visit, life: Life) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 1400})
+    visit.go(f"/admin/payments/payment/{life.payment.pk}/story/")
+    overflow = visit.page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert overflow <= 0
+    visit.picture("13-story-on-a-phone", whole=False)
+    visit.go("/admin/?mode=test")
+    visit.picture("34-overview-on-a-phone", whole=False)
 
 
 def test_a_journal_entry_is_read(visit: Visit, life: Life) -> None:

@@ -1,0 +1,1 @@
+"""How dates and times are written on pages: one unambiguous form, to the second, in UTC."""

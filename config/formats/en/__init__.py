@@ -1,0 +1,1 @@
+"""The forms for English, the only language of the back office."""
