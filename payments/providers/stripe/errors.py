@@ -132,8 +132,13 @@ CODES = {
 }
 
 
-def translate(error: Mapping[str, Any]) -> ProviderError:
+def translate(
+    error: Mapping[str, Any], *, otherwise: str = "provider_request_refused"
+) -> ProviderError:
     """The ProviderError of Stripe's `error` or `last_payment_error` object.
+
+    `otherwise` is the standard code of an error that the tables do not know and that is not about
+    the card.
 
     Raises UnreadableObject when a member has the wrong type.
     """
@@ -143,7 +148,7 @@ def translate(error: Mapping[str, Any]) -> ProviderError:
         standard = "payment_method_invalid"
     if standard is None:
         declined = decline_code or error.get("type") == "card_error"
-        standard = "card_declined" if declined else "provider_request_refused"
+        standard = "card_declined" if declined else otherwise
     return refusal(
         standard,
         fields.text(error, "message"),

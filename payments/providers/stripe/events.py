@@ -92,7 +92,8 @@ def read_observation(raw: bytes) -> Observation:
         if occurred_at is None:
             raise UnreadableObject("created is missing")
         snapshot = _snapshot(event_type, subject)
-        hint = snapshot is None or snapshot.status == ObservedStatus.CAPTURED
+        paid = event_type == "payment_intent.succeeded"
+        hint = paid or snapshot is None or snapshot.status == ObservedStatus.CAPTURED
         return Observation(
             event_id=fields.required_text(event, "id"),
             event_type=event_type,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from payments.providers import fields
-from payments.providers.base import ObservedStatus, PaymentSnapshot
+from payments.providers.base import ObservedStatus, PaymentSnapshot, ProviderError
 from payments.providers.fields import UnreadableObject
 from payments.providers.stripe.amounts import AmountNotExpressible, from_stripe
 from payments.providers.stripe.errors import translate
@@ -61,9 +61,16 @@ def read_snapshot(intent: Mapping[str, Any]) -> PaymentSnapshot:
         payment_method=_reference(intent, "payment_method"),
         payment_method_summary=_summary(fields.mapping(charge, "payment_method_details")),
         cancellation_reason=fields.text(intent, "cancellation_reason"),
-        error=translate(last_error) if status == ObservedStatus.DECLINED else None,
+        error=_last_error(last_error) if status == ObservedStatus.DECLINED else None,
         raw_status=raw_status,
     )
+
+
+def _last_error(error: Mapping[str, Any]) -> ProviderError:
+    """Why the last try failed. The PaymentIntent stays payable, so an error that no table knows
+    ends the try, not the payment.
+    """
+    return translate(error, otherwise="processing_error")
 
 
 def our_reference(source: Mapping[str, Any]) -> str:
@@ -108,7 +115,7 @@ def _next_action(action: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if not action:
         return None
     kind = fields.text(action, "type")
-    detail = fields.mapping(action, kind) if kind else {}
+    detail = _detail(action, kind)
     url = detail.get("url") or detail.get("hosted_verification_url")
     if isinstance(url, str) and url:
         return {"type": "redirect", "url": url, "provider_type": kind}
@@ -119,6 +126,14 @@ def _summary(details: Mapping[str, Any]) -> Mapping[str, str]:
     kind = fields.text(details, "type")
     if not kind:
         return {}
-    detail = fields.mapping(details, kind)
-    brand = fields.text(detail, "brand") or fields.text(detail, "bank_name")
-    return {"kind": kind, "brand": brand, "last4": fields.text(detail, "last4")}
+    detail = _detail(details, kind)
+    brand = detail.get("brand") or detail.get("bank_name")
+    return {"kind": kind, "brand": str(brand or ""), "last4": str(detail.get("last4") or "")}
+
+
+def _detail(source: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """What stands under the name of the type. It only decorates, so whatever else is there is
+    nothing: a payment's news is not lost over it.
+    """
+    value = source.get(kind) if kind != "type" else None
+    return value if isinstance(value, Mapping) else {}

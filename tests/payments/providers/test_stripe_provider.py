@@ -155,6 +155,16 @@ def test_what_the_payer_has_to_do_is_said_in_our_words() -> None:
     assert said.next_action == {"type": "use_provider_sdk", "provider_type": "use_stripe_sdk"}
 
 
+def test_what_only_decorates_never_makes_a_payment_unreadable() -> None:
+    charge = {"id": "ch_1", "payment_method_details": {"type": "card", "card": None}}
+    odd = INTENT | {"next_action": {"type": "type"}, "latest_charge": charge}
+    snapshot = read_snapshot(odd | {"last_payment_error": {"type": "idempotency_error"}})
+    assert snapshot.next_action == {"type": "use_provider_sdk", "provider_type": "type"}
+    assert snapshot.payment_method_summary == {"kind": "card", "brand": "", "last4": ""}
+    assert snapshot.error is not None
+    assert snapshot.error.retryable
+
+
 @pytest.mark.parametrize(
     ("amount_minor", "currency", "amount"),
     [
