@@ -26,7 +26,7 @@ def canonical_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
 
     Raises rfc8785.CanonicalizationError for what JSON cannot carry (audit.redaction removes it).
     """
-    return rfc8785.dumps(value).decode()  # type: ignore[arg-type]
+    return rfc8785.dumps(value).decode()
 
 
 def microseconds(moment: datetime) -> int:

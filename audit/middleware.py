@@ -30,12 +30,13 @@ class AuditContextMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        if iscoroutinefunction(get_response):
+        self._is_async = bool(iscoroutinefunction(get_response))
+        if self._is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handle one request inside its own context."""
-        if iscoroutinefunction(self):
+        if self._is_async:
             return self._handle_async(request)
         with open_context(_context_of(request)) as context:
             response: HttpResponseBase = self.get_response(request)

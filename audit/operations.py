@@ -46,7 +46,7 @@ class ProtectHistory(RunSQL):
             elidable=False,
         )
 
-    def deconstruct(self) -> tuple[str, list[str], dict[str, object]]:  # type: ignore[override]
+    def deconstruct(self) -> tuple[str, list[str], dict[str, object]]:
         """How a squashed migration writes this operation down."""
         return (self.__class__.__name__, [self.table], {})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.apps import apps
 from django.db import connection, transaction
@@ -69,7 +70,7 @@ def _rotate_column(
 ) -> RotatedColumn:
     older = _count_older(column)
     rotated = 0
-    after: object = None
+    after: Any = None
     while True:
         count, after = _rotate_batch(column, after, batch_rows=batch_rows)
         rotated += count
@@ -79,7 +80,7 @@ def _rotate_column(
         report(RotatedColumn(column, rotated=rotated, remaining=max(older - rotated, 0)))
 
 
-def _rotate_batch(column: EncryptedColumn, after: object, *, batch_rows: int) -> tuple[int, object]:
+def _rotate_batch(column: EncryptedColumn, after: Any, *, batch_rows: int) -> tuple[int, Any]:
     """One transaction, in the order of the primary key; how many rows, and the last key or None."""
     table, key, token = _quoted(column)
     beyond = f"AND {key} > %(after)s" if after is not None else ""
@@ -113,7 +114,7 @@ def _is_older(token: str) -> str:
     return f"length({token}) > 0 AND substring({token} FROM 1 FOR %(length)s) <> %(header)s"
 
 
-def _header() -> dict[str, object]:
+def _header() -> dict[str, Any]:
     header = token_header(first_key_id())
     return {"header": header, "length": len(header)}
 

@@ -186,7 +186,7 @@ def timeline(
     position that is none.
     """
     before_time, before_id = _parsed_position(before) if before else (_END_OF_TIME, 0)
-    parameters = {
+    parameters: dict[str, Any] = {
         "stream_type": stream_type,
         "stream_id": stream_id,
         "before_time": before_time,
@@ -208,7 +208,7 @@ def event_ids(value: str, *, limit: int = 500) -> list[int]:
     if not value:
         return []
     # In the order of the columns' collation this is the least text that begins with no `value`.
-    parameters = {"value": value, "limit": limit, "beyond": value + chr(0x10FFFF)}
+    parameters: dict[str, Any] = {"value": value, "limit": limit, "beyond": value + chr(0x10FFFF)}
     searches = [_EVENTS_OF_ACTOR, _EVENTS_WITH_COLUMN.format(column="trace_id")]
     searches.append(_EVENTS_WITH_COLUMN.format(column="request_id"))
     if len(value) >= _SHORTEST_PREFIX:

@@ -115,7 +115,7 @@ def verify_references(*, since: datetime | None = None) -> list[Violation]:
     A month is compared by a sum over both sides, which needs no memory; only where the sums
     differ are the rows themselves compared.
     """
-    violations = []
+    violations: list[Violation] = []
     for _table, start, end in partition_bounds("audit_event"):
         if since is not None and end <= since:
             continue

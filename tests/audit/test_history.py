@@ -86,7 +86,7 @@ def test_only_plain_table_names_are_protected() -> None:
 
 def test_a_squashed_migration_writes_the_operation_down_again() -> None:
     name, arguments, keywords = ProtectHistory(TABLE).deconstruct()
-    assert (name, ProtectHistory(*arguments, **keywords).table) == ("ProtectHistory", TABLE)
+    assert (name, keywords, ProtectHistory(*arguments).table) == ("ProtectHistory", {}, TABLE)
     assert TABLE in ProtectHistory(TABLE).describe()
 
 

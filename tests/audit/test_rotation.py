@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from io import StringIO
+from typing import Any
 
 import psycopg
 import pytest
@@ -36,6 +37,9 @@ class Vault(models.Model):
         return self.id
 
 
+VAULTS: Any = Vault._default_manager
+
+
 @pytest.fixture
 def column(
     owner_connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
@@ -62,15 +66,15 @@ def fill(column: encryption.EncryptedColumn, count: int) -> dict[str, bytes]:
     """`count` rows with secrets, one without; row id -> secret."""
     secrets = {fresh_id("vault"): f"secret {number}".encode() for number in range(count)}
     for key, clear in secrets.items():
-        Vault.objects.create(id=key, token=encryption.encrypt(clear, context=column.context(key)))
-    Vault.objects.create(id=fresh_id("vault"), token=None)
+        VAULTS.create(id=key, token=encryption.encrypt(clear, context=column.context(key)))
+    VAULTS.create(id=fresh_id("vault"), token=None)
     return secrets
 
 
 def readable(column: encryption.EncryptedColumn) -> dict[str, bytes]:
     return {
         row.id: encryption.decrypt(bytes(row.token), context=column.context(row.id))
-        for row in Vault.objects.exclude(token=None)
+        for row in VAULTS.exclude(token=None)
     }
 
 
@@ -105,13 +109,11 @@ def test_an_interrupted_rotation_goes_on_where_it_stopped(
 
     with pytest.raises(KeyboardInterrupt), log.acting_as(ACTOR):
         rotation.rotate(now=NOW, batch_rows=2, report=interrupt)
-    done = {row.id: bytes(row.token) for row in Vault.objects.exclude(token=None)}
+    done = {row.id: bytes(row.token) for row in VAULTS.exclude(token=None)}
     with log.acting_as(ACTOR):
         (result,) = rotation.rotate(now=NOW, batch_rows=2)
     assert (result.rotated, result.remaining) == (3, 0)
-    untouched = [
-        row.id for row in Vault.objects.exclude(token=None) if bytes(row.token) == done[row.id]
-    ]
+    untouched = [row.id for row in VAULTS.exclude(token=None) if bytes(row.token) == done[row.id]]
     assert len(untouched) == 2
     keys(NEW)
     assert readable(column) == secrets
@@ -126,7 +128,7 @@ def test_a_secret_that_changes_meanwhile_is_not_overwritten(
     decrypt = encryption.decrypt
 
     def change_then_decrypt(token: bytes, *, context: str) -> bytes:
-        Vault.objects.filter(id=key).update(token=fresh)
+        VAULTS.filter(id=key).update(token=fresh)
         return decrypt(token, context=context)
 
     monkeypatch.setattr(rotation, "decrypt", change_then_decrypt)
