@@ -60,8 +60,9 @@ def verify(
 
 
 def _matches(signed: bytes, secret: str, given: Sequence[str]) -> bool:
+    """Whether one of the signatures fits this secret; an empty secret fits none."""
     if not secret.strip():
-        raise InvalidSignature("A configured webhook secret is empty.")
+        return False
     expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode()
     return any(hmac.compare_digest(expected, entry.encode()) for entry in given)
 

@@ -194,6 +194,18 @@ def test_three_d_secure_is_a_page_that_leads_back_to_the_shop(account: SandboxAc
     assert account.payments("pay_1")[0]["status"] == "captured"
 
 
+@pytest.mark.parametrize(
+    "address", ["https://shop.example/\r\nSet-Cookie: a=b", "javascript:alert(1)", "", "https://é"]
+)
+def test_the_payers_page_leads_to_web_addresses_only(address: str, account: SandboxAccount) -> None:
+    payment = account.call("POST", "/v1/payments", _paid("tok_3ds", return_url=address))[1]
+    body = urlencode({"client_secret": payment["client_secret"], "result": "fail"}).encode()
+    url = payment["next_action"]["url"].partition("?")[0]
+    done = urllib3.request("POST", url, body=body, redirect=False)
+    assert done.status == 200
+    assert "Location" not in done.headers
+
+
 def test_a_number_is_taken_by_the_tokeniser_only(account: SandboxAccount) -> None:
     account.call("GET", "/v1/account")  # the secret key opens the account
     number = {"number": "4000 0000 0000 9995"}
@@ -256,6 +268,7 @@ def test_every_decline_of_the_sandbox_has_a_standard_code() -> None:
         ({"currency": "eur"}, "currency"),
         ({"currency": None}, "currency"),
         ({"reference": ""}, "reference"),
+        ({"reference": "\ud800"}, "reference"),
         ({"capture": "later"}, "capture"),
         ({"confirm": 1}, "confirm"),
         ({"card_number": "4242"}, "card_number"),

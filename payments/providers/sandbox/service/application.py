@@ -138,7 +138,7 @@ class Sandbox:
         given = str(request.body.get("client_secret") or request.query.get("client_secret", ""))
         payment = self.books.load_payment(account.id, payment_id)
         if payment is None or not hmac.compare_digest(
-            payment["client_secret"].encode(), given.encode()
+            payment["client_secret"].encode(), given.encode(errors="replace")
         ):
             message = "No payment has this id and this client secret."
             raise Refusal(404, "invalid_request", "not_found", message, param="client_secret")

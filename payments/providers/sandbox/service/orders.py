@@ -78,6 +78,10 @@ def _text(body: Mapping[str, Any], name: str, longest: int) -> str:
     value = body.get(name) or ""
     if not isinstance(value, str) or len(value) > longest:
         raise _invalid(name, f"{name} must be a string of at most {longest} characters.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _invalid(name, f"{name} holds half a character.") from None
     return value
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from payments.providers.sandbox.service.wire import Response
 
+# What may stand in a Location header: visible ASCII, so nothing can be smuggled in.
+_WEB_ADDRESS = re.compile(r"https?://[\x21-\x7e]+")
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Test bank</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:15vh auto;padding:0 1rem}}
@@ -34,7 +37,7 @@ def challenge(payment: Mapping[str, Any]) -> Response:
 
 def done(payment: Mapping[str, Any]) -> Response:
     """Back to the merchant's page, or a closing word where the merchant gave none."""
-    if str(payment["return_url"] or "").startswith(("http://", "https://")):
+    if _WEB_ADDRESS.fullmatch(payment["return_url"] or ""):
         return Response(status=303, raw=b" ", headers=(("Location", payment["return_url"]),))
     return _page(f"<p>This payment is {escape(payment['status'])}. You may close this page.</p>")
 
