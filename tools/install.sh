@@ -37,6 +37,12 @@ else
 fi
 
 echo "Installing the dependencies of requirements.lock into .venv (Python $wanted)"
-.venv/bin/python -m pip install --disable-pip-version-check --require-hashes --no-deps \
-    --requirement requirements.lock
+install() {
+    .venv/bin/python -m pip install --disable-pip-version-check --require-hashes --no-deps "$@"
+}
+# Two packages exist as source only. They are built with the locked setuptools, not with whatever
+# an isolated build would fetch.
+sed -n '/^setuptools==/,/^[^ ]/{/^setuptools==/p;/^ /p;}' requirements.lock >.venv/setuptools.lock
+install --requirement .venv/setuptools.lock
+install --no-build-isolation --use-pep517 --requirement requirements.lock
 cp requirements.lock "$installed"
