@@ -83,11 +83,10 @@ _SECRET_NAMES = frozenset(
 )
 _SECRET_ENDINGS = ("secret", "password", "privatekey", "apikey", "secretkey")
 _AMOUNT_ENDINGS = ("minor", "amount")
-# What has none of these, in lower case and without underscores and dashes, has no secret.
-_HINTS = (
-    *(b"secret", b"sktest", b"sklive", b"rktest", b"rklive", b"whsec", b"bearer ", b"basic "),
-    *(name.encode() + b'":' for name in sorted({*_SECRET_NAMES, *_SECRET_ENDINGS})),
-)
+# A text without one of these, in lower case and without underscores and dashes, has no secret
+# known by its form, and JSON text without one of the others none known by the name of its key.
+_FORM_HINTS = tuple(b"secret sktest sklive rktest rklive whsec bearer basic".split())
+_NAME_HINTS = tuple(name.encode() + b'":' for name in sorted({*_SECRET_NAMES, *_SECRET_ENDINGS}))
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789 ", b"000000000-")
 
 
@@ -164,7 +163,14 @@ def _is_suspicious(text: str) -> bool:
     if b"\\u0000" in raw or b"\0" in raw:
         return True
     squeezed = raw.lower().translate(None, b"_-")
-    return any(hint in squeezed for hint in _HINTS)
+    for hint in _FORM_HINTS:
+        if hint in squeezed:
+            return True
+    if b'":' in squeezed:
+        for hint in _NAME_HINTS:
+            if hint in squeezed:
+                return True
+    return False
 
 
 class _Scanner:
