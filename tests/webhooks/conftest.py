@@ -17,6 +17,7 @@ from django.db import transaction
 from pytest_django import Settings
 
 from audit.log import Actor
+from tests.databases import TestDatabases
 from tests.webhooks import effects
 from webhooks import outbox
 
@@ -46,7 +47,7 @@ HANDLERS = [
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _effects_table(databases: object) -> None:
+def _effects_table(databases: TestDatabases) -> None:
     with psycopg.connect(databases.servers.database_owner_url, autocommit=True) as owner:
         owner.execute(
             "CREATE TABLE IF NOT EXISTS test_effect (id bigserial, handler text, aggregate text,"

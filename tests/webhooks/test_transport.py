@@ -63,7 +63,7 @@ def test_a_server_that_drips_bytes_is_cut_off_at_the_deadline(receiver: Receiver
     receiver.answer = drip
     started = time.monotonic()
     answer = post(receiver.url, deadline_seconds=0.5)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # it would drip for minutes
     assert (answer.status, answer.error) == (None, "no complete answer within 0.5 s")
 
 
@@ -75,7 +75,7 @@ def test_a_server_that_never_answers_is_cut_off_at_the_deadline() -> None:
         with override_settings(FLORIN_WEBHOOK_ALLOWED_HOSTS=[f"127.0.0.1:{port}"]):
             started = time.monotonic()
             answer = post(f"http://127.0.0.1:{port}/", deadline_seconds=0.4)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert answer.status is None
 
 
@@ -101,7 +101,7 @@ def test_a_closed_port_is_an_answer_not_an_exception(settings: Settings) -> None
 
 
 def test_nonsense_instead_of_http_is_an_answer_not_an_exception(receiver: Receiver) -> None:
-    receiver.answer = lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n") and None  # type: ignore[assignment,func-returns-value]
+    receiver.answer = lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n") and None  # type: ignore[assignment]
     answer = post(receiver.url, deadline_seconds=2)
     assert answer.status is None
     assert answer.error

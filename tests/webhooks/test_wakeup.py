@@ -92,11 +92,11 @@ def test_messages_do_not_pile_up_where_no_worker_takes_them() -> None:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         for _ in range(20):
             publisher("outbox")
-        assert client.llen("events") <= wakeup.WAITING_MESSAGES_ENOUGH
-        client.delete("events")
-        publisher("deliveries")
-        assert client.llen("deliveries") <= 1
-        client.delete("deliveries")
+            publisher("deliveries")
+        # One more, because this process's own waker may look at the same moment.
+        assert client.llen("events") <= wakeup.WAITING_MESSAGES_ENOUGH + 1
+        assert client.llen("deliveries") <= wakeup.WAITING_MESSAGES_ENOUGH + 1
+        client.delete("events", "deliveries")
     publisher.close()
     publisher.close()
 
