@@ -39,6 +39,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("FLORIN_REQUIRE_BROWSER") == "1":
             pytest.fail(f"FLORIN_REQUIRE_BROWSER=1, and {_MISSING}")
         pytest.skip(_MISSING)
+    from django.db import connections
     from playwright.sync_api import sync_playwright
 
     # Playwright keeps an event loop in this thread, in which Django refuses its blocking
@@ -48,6 +49,9 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
         yield chromium
         chromium.close()
+        # Connections opened beside a running event loop are kept apart from the thread's others,
+        # so that nobody else can close them once the loop has ended.
+        connections.close_all()
 
 
 @pytest.fixture
