@@ -32,6 +32,7 @@ class Vault(models.Model):
     class Meta:
         app_label = "audit"
         db_table = "test_vault"
+        managed = False
 
     def __str__(self) -> str:
         return self.id
