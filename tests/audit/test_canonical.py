@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -111,3 +114,16 @@ def test_canonical_json_sorts_keys_as_utf16_and_writes_numbers_as_ecmascript() -
     assert canonical_json({"\ufb33": 1, "\U0001f600": 2, "a": 1e21, "b": 0.1}) == (
         '{"a":1e+21,"b":0.1,"\U0001f600":2,"\ufb33":1}'
     )
+
+
+def test_the_recipe_in_the_documentation_computes_the_hash() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```python\n(import hashlib\n.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(recipe, names)
+    row = {name: getattr(FIELDS, name) for name in EventFields.__slots__} | {
+        "recorded_at": microseconds(FIELDS.recorded_at),
+        "occurred_at": microseconds(FIELDS.occurred_at),
+        "redacted": "f",
+    }
+    assert names["leaf_hash"](row) == FIELDS.leaf_hash()
