@@ -62,8 +62,10 @@ MIDDLEWARE = [
     "payments.api.middleware.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    # Requests of machines (/v1, /webhooks) turn off here; what follows is for pages.
+    "payments.api.middleware.StraightToTheView",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

@@ -30,7 +30,7 @@ CACHE_SECONDS = 4.0
 _CACHE_SIZE_MAX = 10_000
 _RECEIVED = b'{"received":true}'
 # Kept out of the evidence: they say nothing about the event and may open something.
-_HEADERS_NOT_KEPT = frozenset({"authorization", "cookie", "proxy-authorization"})
+_HEADERS_NOT_KEPT = ("authorization", "cookie", "proxy-authorization")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def receive_provider_event(
 def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now: datetime) -> None:
     raw = read_body(request)
     destination = _destination(provider_code, endpoint_token)
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = _headers(request)
     try:
         destination.provider.verify_webhook(
             raw, headers, secrets=destination.webhook_secrets, now=now
@@ -86,9 +86,21 @@ def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now:
         event_type=event.event_type,
         subject=event.subject,
         raw=raw,
-        headers={name: value for name, value in headers.items() if name not in _HEADERS_NOT_KEPT},
+        headers=headers,
         received_at=now,
     )
+
+
+def _headers(request: HttpRequest) -> dict[str, str]:
+    """Header names in lower case, without those that are not kept."""
+    headers = {
+        name[5:].replace("_", "-").lower(): value
+        for name, value in request.META.items()
+        if name.startswith("HTTP_")
+    }
+    for name in _HEADERS_NOT_KEPT:
+        headers.pop(name, None)
+    return headers
 
 
 def _destination(provider_code: str, endpoint_token: str) -> _Destination:

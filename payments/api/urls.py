@@ -55,6 +55,12 @@ register_converter(ProviderConverter, "provider")
 register_converter(TokenConverter, "token")
 
 urlpatterns = [
+    # First, because it is asked most.
+    path(
+        "webhooks/<provider:provider_code>/<token:endpoint_token>",
+        provider_events.receive_provider_event,
+        name="provider-events",
+    ),
     path("v1/payments", PaymentList.as_view(), name="payments"),
     path("v1/payments/<id:payment_id>", PaymentDetail.as_view(), name="payment"),
     path("v1/payments/<id:payment_id>/confirm", PaymentConfirm.as_view()),
@@ -70,11 +76,6 @@ urlpatterns = [
     path("v1/openapi.json", openapi.document, name="openapi"),
     path("docs/api", openapi.reference, name="api-reference"),
     path("docs/errors", errors.errors_page, name="errors"),
-    path(
-        "webhooks/<provider:provider_code>/<token:endpoint_token>",
-        provider_events.receive_provider_event,
-        name="provider-events",
-    ),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
