@@ -13,8 +13,6 @@ import functools
 import os
 import socket
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +20,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from payments.providers.sandbox.service.application import Sandbox
+from payments.providers.sandbox.service import server_process
 
 THREADS = 64
 STOP_SECONDS = 1
@@ -60,7 +58,7 @@ def main() -> None:
     )
     sys.stdout.write(f"The sandbox PSP listens on http://{options.host}:{port}\n")
     sys.stdout.flush()
-    load = functools.partial(_load, options.data, os.getpid())
+    load = functools.partial(server_process.load, options.data, os.getpid())
     server.serve(target_loader=load, wrap_loader=False)
 
 
@@ -79,21 +77,6 @@ def _only_one(lock: IO[str]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _load(folder: Path, parent: int) -> Sandbox:
-    """In the server process: open the record, start the threads, watch the parent."""
-    sandbox = Sandbox(folder)
-    sandbox.start()
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-    return sandbox
-
-
-def _leave_with(parent: int) -> None:
-    """A killed parent cannot stop us, and a server without it would keep port and record."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(0)
 
 
 if __name__ == "__main__":
