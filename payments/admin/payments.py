@@ -131,7 +131,7 @@ class TransitionInline(ReadOnlyInline):
     @display(description="why")
     def meaning(self, transition: Transition) -> str:
         if not transition.from_state:
-            return "the payment was made"
+            return "The payment was made"
         return wording.edge_meaning(transition.from_state, transition.event)
 
     @display(description="by")
@@ -141,7 +141,8 @@ class TransitionInline(ReadOnlyInline):
 
     @display(description="because of")
     def cause(self, transition: Transition) -> str:
-        return f"{wording.readable(transition.cause_type)} {transition.cause_id}".strip()
+        cause = wording.CAUSES.get(transition.cause_type, wording.readable(transition.cause_type))
+        return f"{cause} {transition.cause_id}".strip()
 
 
 @admin.register(Payment)

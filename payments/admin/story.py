@@ -85,6 +85,7 @@ class Entry:
     books: Books | None = None
     move: tuple[str, str] | None = None
     technical: list[tuple[str, str]] = field(default_factory=list)
+    link: tuple[str, str] | None = None
     order: int = 0
     since_previous: str = ""
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 
+from django.urls import reverse
+
 from audit.timeline import AuditRecord
 from payments.admin import wording
 from payments.admin.presentation import moment_text, money_text, pretty_json
@@ -146,6 +148,7 @@ def inbound_entries(lines: Sequence[InboundLine], records: Sequence[AuditRecord]
                     ("Provider's event", line.event_id),
                     ("Stored as", line.id),
                 ),
+                link=("Open the news", reverse("admin:webhooks_inboxevent_change", args=[line.id])),
                 technical=technical,
             )
         )
@@ -174,6 +177,10 @@ def event_entries(events: Sequence[EventLine]) -> list[Entry]:
                     ("Told to", ", ".join(handled)),
                 ),
                 technical=[("Payload", pretty_json(event.payload))],
+                link=(
+                    "Open the event",
+                    reverse("admin:webhooks_domainevent_change", args=[event.id]),
+                ),
                 order=event.seq,
             )
         )
@@ -219,6 +226,10 @@ def _delivery_entry(event: EventLine, delivery: MerchantDeliveryLine) -> Entry:
             ("Next try", moment_text(delivery.due_at) if delivery.due_at else ""),
             ("Delivery", delivery.id),
             ("Event", f"{event.type} {event.id}"),
+        ),
+        link=(
+            "Open the delivery",
+            reverse("admin:webhooks_merchantdelivery_change", args=[delivery.id]),
         ),
         steps=steps if len(steps) > 1 or delivery.status != "delivered" else [],
         order=event.seq,

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from django.urls import reverse
+
 from audit.timeline import AuditRecord
 from ledger import balances
 from payments.admin import wording
@@ -177,6 +179,10 @@ def ledger_entries(payment: Payment) -> list[Entry]:
                     credit_sum=money_text(credit, currency),
                     balanced=debit == credit,
                     entry_id=str(booked.id),
+                ),
+                link=(
+                    "Open in the ledger",
+                    reverse("admin:ledger_journalentry_change", args=[booked.id]),
                 ),
                 order=booked.id,
             )

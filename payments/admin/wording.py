@@ -152,6 +152,12 @@ ACCOUNTS: dict[str, str] = {
     "suspense": "Unexplained (suspense)",
 }
 
+CAUSES: dict[str, str] = {
+    "api": "Request to our API",
+    "provider_event": "News from the provider",
+    "poll": "We asked the provider",
+}
+
 ACTORS: dict[str, str] = {
     "user": "Staff",
     "api_key": "Merchant's key",
