@@ -62,10 +62,14 @@ def test_a_line_break_in_a_field_has_no_bytes(name: str) -> None:
         replace(FIELDS, **{name: "a\nb"}).evidence()  # type: ignore[arg-type]
 
 
-@given(first=st.lists(ONE_LINE, min_size=4, max_size=4), second=st.lists(ONE_LINE, min_size=4))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    first=st.lists(ONE_LINE, min_size=4, max_size=4),
+    second=st.lists(ONE_LINE, min_size=4, max_size=4),
+)
 def test_different_fields_have_different_bytes(first: list[str], second: list[str]) -> None:
     def event(texts: list[str]) -> EventFields:
-        actor, display, stream, reason = texts[:4]
+        actor, display, stream, reason = texts
         return replace(
             FIELDS, actor_id=actor, actor_display=display, stream_id=stream, reason=reason
         )
@@ -74,9 +78,7 @@ def test_different_fields_have_different_bytes(first: list[str], second: list[st
     assert (one.evidence() == other.evidence()) == (one == other)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     body=st.dictionaries(st.text(max_size=10), BODIES, max_size=4),
     actor_id=ONE_LINE,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from audit import encryption
@@ -28,6 +29,7 @@ def keys(settings: object) -> Callable[..., None]:
     return use
 
 
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=300), st.text(min_size=1, max_size=60))
 def test_what_was_encrypted_for_a_place_is_read_at_that_place(clear: bytes, place: str) -> None:
     assert encryption.decrypt(encryption.encrypt(clear, context=place), context=place) == clear

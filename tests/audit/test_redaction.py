@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit.redaction import REDACTIONS, UnsupportedValue, writable_json, writable_text
@@ -213,6 +213,7 @@ ORDINARY = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ORDINARY)
 def test_the_result_is_canonical_and_clean_and_scanning_it_again_changes_nothing(
     value: Any,
@@ -223,6 +224,7 @@ def test_the_result_is_canonical_and_clean_and_scanning_it_again_changes_nothing
     assert again.text == first.text
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ORDINARY)
 def test_the_quick_look_overlooks_nothing_that_the_thorough_one_finds(value: Any) -> None:
     quick = writable_json([value])
