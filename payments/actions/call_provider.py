@@ -18,7 +18,7 @@ from payments.actions.provider_accounts import credentials_for
 from payments.actions.record_outcome import record_outcome
 from payments.idempotency import Answer
 from payments.models import Attempt, Payment, ProviderOperation
-from payments.models.payment import new_operation_id
+from payments.models.attempt import new_operation_id
 from payments.providers import provider_for
 from payments.providers.base import (
     CancelPayment,

@@ -4,11 +4,13 @@ import django.db.models.deletion
 import django.db.models.expressions
 import django.db.models.functions.text
 import django_fsm
-import payments.models.merchant
-import payments.models.payment
 import simple_history.models
 from django.conf import settings
 from django.db import migrations, models
+
+import payments.models.attempt
+import payments.models.merchant
+import payments.models.payment
 
 
 class Migration(migrations.Migration):
@@ -375,7 +377,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.CharField(
-                        default=payments.models.payment.new_attempt_id,
+                        default=payments.models.attempt.new_attempt_id,
                         editable=False,
                         max_length=40,
                         primary_key=True,
@@ -428,7 +430,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.CharField(
-                        default=payments.models.payment.new_operation_id,
+                        default=payments.models.attempt.new_operation_id,
                         editable=False,
                         max_length=40,
                         primary_key=True,

@@ -10,8 +10,9 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from payments.models.attempt import ProviderOperation
 from payments.models.merchant import Merchant
-from payments.models.payment import Payment, ProviderOperation
+from payments.models.payment import Payment
 
 
 class IdempotencyKey(models.Model):
