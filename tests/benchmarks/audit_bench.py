@@ -120,7 +120,7 @@ def _body(number: int) -> dict[str, Any]:
 def _fill(rows: int) -> None:
     """Append until the log has at least `rows` events."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM (SELECT FROM audit_event LIMIT %s) some", [rows])
+        cursor.execute("SELECT count(*) FROM (SELECT FROM audit_event LIMIT %s) present", [rows])
         (present,) = cursor.fetchone()
     now = datetime.now(UTC)
     with log.acting_as(_ACTOR):
