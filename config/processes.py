@@ -10,9 +10,11 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# A request that waits for a payment provider occupies a thread, not a core; the database pool of
-# a worker process has one connection per thread, so no thread ever queues for one.
-WEB_THREADS_PER_WORKER = 8
+# A request that waits for a payment provider occupies a thread, not a core; more threads than one
+# provider account may occupy (payments.providers.bulkhead), so that a hanging provider leaves some
+# to others. The database pool of a worker process has one connection per thread, so no thread ever
+# queues for one.
+WEB_THREADS_PER_WORKER = 12
 # Above this, further requests of a worker process wait in the socket's queue instead of memory.
 _WEB_BACKPRESSURE = 64
 _MANAGE = [sys.executable, str(BASE_DIR / "manage.py")]
