@@ -283,7 +283,7 @@ def reap(*, now: datetime, limit: int = 1000) -> int:
     expired = IdempotencyKey.objects.filter(
         recovery_point=IdempotencyKey.RecoveryPoint.FINISHED, expires_at__lt=now
     ).order_by("expires_at")[:limit]
-    deleted, _ = IdempotencyKey.objects.filter(pk__in=list(expired.values_list("pk"))).delete()
+    deleted, _ = IdempotencyKey.objects.filter(pk__in=list(expired.values_list("pk", flat=True))).delete()
     return deleted
 
 
