@@ -22,6 +22,7 @@ from webhooks import inbox_runs, lanes, wakeup
 from webhooks.inbox_runs import Applied, Apply, DrainResult, InboxEventView
 from webhooks.models import InboxEvent
 from webhooks.models.inbox import new_inbox_event_id
+from webhooks.statements import select_one
 
 __all__ = [
     "Applied",
@@ -70,23 +71,21 @@ def receive(
     lane = lanes.inbox_lane(
         provider=provider, account_id=account_id, subject=subject, event_id=event_id
     )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT webhooks_receive(%s,%s,%s,%s,%s,%s,%s,%s,%s::jsonb,%s)",
-            [
-                inbox_id,
-                provider,
-                account_id,
-                event_id,
-                event_type,
-                subject,
-                lane,
-                raw,
-                json.dumps(dict(headers)),
-                received_at,
-            ],
-        )
-        (duplicate,) = cursor.fetchone()
+    duplicate = select_one(
+        "SELECT webhooks_receive(%s,%s,%s,%s,%s,%s,%s,%s,%s::jsonb,%s)",
+        [
+            inbox_id,
+            provider,
+            account_id,
+            event_id,
+            event_type,
+            subject,
+            lane,
+            raw,
+            json.dumps(dict(headers)),
+            received_at,
+        ],
+    )
     if not duplicate:
         wakeup.notify("inbox")
     return Received(id=inbox_id, duplicate=duplicate)

@@ -23,6 +23,7 @@ from webhooks.handler_runs import DrainResult
 from webhooks.handlers import listening_to
 from webhooks.models import EventDelivery
 from webhooks.models.outbox import new_event_id
+from webhooks.statements import select_one
 
 __all__ = ["DrainResult", "EmittedEvent", "NotInTransaction", "discard", "drain", "emit", "replay"]
 
@@ -66,25 +67,23 @@ def emit(
         raise ValueError(f"Bug! An event type reads noun.verb_past, not {type!r}")
     listening = listening_to(type)
     event_id = new_event_id()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT webhooks_emit(%s,%s,%s,%s,%s,%s,%s::jsonb,%s,%s,%s,%s::text[],%s::text[])",
-            [
-                event_id,
-                type,
-                aggregate_type,
-                aggregate_id,
-                owner,
-                livemode,
-                json.dumps(payload, allow_nan=False, ensure_ascii=False),
-                occurred_at,
-                now,
-                causation_id,
-                [handler.name for handler in listening],
-                [handler.policy for handler in listening],
-            ],
-        )
-        (seq,) = cursor.fetchone()
+    seq = select_one(
+        "SELECT webhooks_emit(%s,%s,%s,%s,%s,%s,%s::jsonb,%s,%s,%s,%s::text[],%s::text[])",
+        [
+            event_id,
+            type,
+            aggregate_type,
+            aggregate_id,
+            owner,
+            livemode,
+            json.dumps(payload, allow_nan=False, ensure_ascii=False),
+            occurred_at,
+            now,
+            causation_id,
+            [handler.name for handler in listening],
+            [handler.policy for handler in listening],
+        ],
+    )
     wakeup.notify_on_commit("outbox")
     return EmittedEvent(id=event_id, seq=seq)
 

@@ -23,6 +23,8 @@ Kind = Literal["inbox", "outbox", "deliveries"]
 
 SOCKET_TIMEOUT_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 5.0
+# Under load every flag is up again at once; a hundred looks at the queue per second are enough.
+REST_SECONDS = 0.01
 WAITING_MESSAGES_ENOUGH = 4
 QUEUE_OF_KIND: dict[str, str] = {"inbox": "events", "outbox": "events", "deliveries": "deliveries"}
 TASK_OF_KIND: dict[str, str] = {
@@ -73,6 +75,7 @@ class Waker:
                 for kind in sorted(wanted):
                     self._publish(kind)
                 pause_seconds = 0.0
+                time.sleep(REST_SECONDS)
             except Exception as error:  # noqa: BLE001  whatever the broker does, requests go on
                 pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2 or 0.5)
                 logger.warning(

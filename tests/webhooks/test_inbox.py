@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from tests.webhooks import effects
 from tests.webhooks.conftest import ACTOR
+from tests.webhooks.counting import statements_sent
 from webhooks import inbox, lanes, retries
 from webhooks.models import DomainEvent, InboxEvent, InboxKey
 
@@ -50,27 +51,24 @@ def fail_until_dead(now: datetime) -> datetime:
 def test_a_delivery_is_committed_as_it_came_in_one_statement(
     aggregate: str, now: datetime, second_connection: psycopg.Connection
 ) -> None:
-    connection.force_debug_cursor = True
-    before = len(connection.queries_log)
-    received = inbox.receive(
-        provider="testing",
-        account_id="pacc_1",
-        event_id="evt_1" + aggregate,
-        event_type="fine",
-        subject=aggregate,
-        raw=b'\x00\xff{"n": 1}\r\n',
-        headers={"Stripe-Signature": "t=1,v1=ab", "X-Name": "jos\u00e9"},
-        received_at=now,
-    )
-    statements = len(connection.queries_log) - before
-    connection.force_debug_cursor = False
+    with statements_sent() as sent:
+        received = inbox.receive(
+            provider="testing",
+            account_id="pacc_1",
+            event_id="evt_1" + aggregate,
+            event_type="fine",
+            subject=aggregate,
+            raw=b'\x00\xff{"n": 1}\r\n',
+            headers={"Stripe-Signature": "t=1,v1=ab", "X-Name": "jos\u00e9"},
+            received_at=now,
+        )
     row = second_connection.execute(
         "SELECT raw, headers ->> 'Stripe-Signature', status FROM webhooks_inbox_event"
         " WHERE id = %s",
         [received.id],
     ).fetchone()
     assert row == (b'\x00\xff{"n": 1}\r\n', "t=1,v1=ab", "received")
-    assert (statements, received.duplicate) == (1, False)
+    assert (len(sent), received.duplicate) == (1, False)
 
 
 def test_receiving_inside_a_transaction_is_refused(aggregate: str, now: datetime) -> None:
