@@ -117,8 +117,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def _payments(request: HttpRequest, now: datetime) -> dict[str, Any]:
     livemode = _mode(request)
     interval = figures.INTERVALS.get(request.GET.get("window", ""), figures.INTERVALS["hours"])
-    since = interval.starts(now)[0]
-    totals = figures.totals_by_currency(livemode=livemode, since=since)
+    tally = figures.tally(livemode=livemode, interval=interval, now=now)
+    totals = tally.totals()
     currencies = [total.currency for total in totals]
     asked = request.GET.get("currency", "")
     currency = asked if asked in currencies else (currencies[0] if currencies else "")
@@ -127,11 +127,7 @@ def _payments(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "window": interval.name,
         "currency": currency,
     }
-    cut = (
-        figures.stretches(livemode=livemode, currency=currency, interval=interval, now=now)
-        if currency
-        else []
-    )
+    cut = tally.stretches(currency) if currency else []
     unknown = figures.unknown_outcomes()
     volume, success = _volume(cut, interval, currency), _success(cut, interval)
     return {
@@ -149,7 +145,7 @@ def _payments(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "success_chart": success,
         "success_scale": f"{success.highest} payment{'s' if success.highest != 1 else ''}",
         "stretches": [stretch for stretch in reversed(cut) if stretch.made],
-        "states": _states(livemode, since, interval),
+        "states": _states(tally.states(), livemode, interval),
         "unknown": unknown,
         "unknown_oldest": age_text(now - unknown.oldest_at) if unknown.oldest_at else "",
         "unknown_payments": Payment.objects.filter(
@@ -221,8 +217,7 @@ def _success(cut: list[figures.Stretch], interval: figures.Interval) -> Chart:
     return chart(buckets)
 
 
-def _states(livemode: bool, since: datetime, interval: figures.Interval) -> list[StateRow]:
-    counts = figures.by_state(livemode=livemode, since=since)
+def _states(counts: dict[str, int], livemode: bool, interval: figures.Interval) -> list[StateRow]:
     largest = max(counts.values(), default=1)
     created = "1" if interval.unit == "hour" else "30"
     rows = []

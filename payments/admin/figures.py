@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import Count, Min, Q, Sum
 from django.db.models.functions import Trunc
 
 from ledger import balances
@@ -56,10 +56,10 @@ class Stretch:
     """What happened to the payments made in one stretch of time, in one currency."""
 
     start: datetime
-    succeeded: int = 0
-    refused: int = 0
-    open: int = 0
-    captured_minor: int = 0
+    succeeded: int
+    refused: int
+    open: int
+    captured_minor: int
 
     @property
     def made(self) -> int:
@@ -107,54 +107,82 @@ class CurrencyBalances:
     available_minor: int
 
 
-def totals_by_currency(*, livemode: bool, since: datetime) -> list[CurrencyTotals]:
-    """Payments made since a moment, by currency, the busiest first."""
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """Payments of one currency, one stretch of time and one state."""
+
+    currency: str
+    start: datetime
+    state: str
+    made: int
+    succeeded: int
+    refused: int
+    captured_minor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """The payments made in a window, counted in one pass over it and looked at from three sides."""
+
+    starts: tuple[datetime, ...]
+    rows: tuple[_Row, ...]
+
+    def totals(self) -> list[CurrencyTotals]:
+        """By currency, the busiest first."""
+        found: dict[str, list[_Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.currency, []).append(row)
+        totals = [
+            CurrencyTotals(
+                currency=currency,
+                made=sum(row.made for row in rows),
+                succeeded=sum(row.succeeded for row in rows),
+                refused=sum(row.refused for row in rows),
+                captured_minor=sum(row.captured_minor for row in rows),
+            )
+            for currency, rows in found.items()
+        ]
+        return sorted(totals, key=lambda total: (-total.made, total.currency))
+
+    def stretches(self, currency: str) -> list[Stretch]:
+        """One currency by the stretch of time, empty ones included."""
+        return [self._stretch(start, currency) for start in self.starts]
+
+    def states(self) -> dict[str, int]:
+        """All currencies by the state the payments are in now."""
+        counts: dict[str, int] = {}
+        for row in self.rows:
+            counts[row.state] = counts.get(row.state, 0) + row.made
+        return counts
+
+    def _stretch(self, start: datetime, currency: str) -> Stretch:
+        rows = [row for row in self.rows if row.start == start and row.currency == currency]
+        made, succeeded = sum(row.made for row in rows), sum(row.succeeded for row in rows)
+        refused = sum(row.refused for row in rows)
+        return Stretch(
+            start=start,
+            succeeded=succeeded,
+            refused=refused,
+            open=made - succeeded - refused,
+            captured_minor=sum(row.captured_minor for row in rows),
+        )
+
+
+def tally(*, livemode: bool, interval: Interval, now: datetime) -> Tally:
+    """Count the payments made in the interval up to now."""
+    starts = tuple(interval.starts(now))
     rows = (
-        _window(livemode, since)
-        .values("currency")
+        Payment.objects.filter(livemode=livemode, created_at__gte=starts[0])
+        .values("currency", "state", start=Trunc("created_at", interval.unit))
         .annotate(
             made=Count("pk"),
             succeeded=Count("pk", filter=SUCCEEDED),
             refused=Count("pk", filter=REFUSED & ~SUCCEEDED),
             captured_minor=Sum("amount_captured_minor"),
         )
-        .order_by("-made", "currency")
+        .order_by()
     )
-    return [CurrencyTotals(**row) for row in rows]
-
-
-def stretches(*, livemode: bool, currency: str, interval: Interval, now: datetime) -> list[Stretch]:
-    """One currency's payments by the stretch of time they were made in, empty ones included."""
-    starts = interval.starts(now)
-    rows = (
-        _window(livemode, starts[0])
-        .filter(currency=currency)
-        .values(start=Trunc("created_at", interval.unit))
-        .annotate(
-            made=Count("pk"),
-            succeeded=Count("pk", filter=SUCCEEDED),
-            refused=Count("pk", filter=REFUSED & ~SUCCEEDED),
-            captured_minor=Sum("amount_captured_minor"),
-        )
-        .order_by("start")
-    )
-    found = {
-        row["start"]: Stretch(
-            start=row["start"],
-            succeeded=row["succeeded"],
-            refused=row["refused"],
-            open=row["made"] - row["succeeded"] - row["refused"],
-            captured_minor=row["captured_minor"],
-        )
-        for row in rows
-    }
-    return [found.get(start) or Stretch(start=start) for start in starts]
-
-
-def by_state(*, livemode: bool, since: datetime) -> dict[str, int]:
-    """Payments made since a moment, by the state they are in now."""
-    rows = _window(livemode, since).values_list("state").annotate(count=Count("pk"))
-    return dict(rows.order_by())
+    return Tally(starts=starts, rows=tuple(_Row(**row) for row in rows))
 
 
 def unknown_outcomes() -> UnknownOutcomes:
@@ -189,7 +217,3 @@ def books(*, livemode: bool) -> list[CurrencyBalances]:
         )
         for currency, found in sorted(by_currency.items())
     ]
-
-
-def _window(livemode: bool, since: datetime) -> QuerySet[Payment]:
-    return Payment.objects.filter(livemode=livemode, created_at__gte=since).order_by()

@@ -18,6 +18,7 @@ from payments.states import State
 # would otherwise be searched for through the whole table.
 DEFAULT_WINDOW_DAYS = 30
 _MERCHANTS_IN_FILTER = 200
+_LATEST_LOOKED_AT = 1000
 
 
 class StateFilter(DropdownFilter):
@@ -47,14 +48,14 @@ class ModeFilter(DropdownFilter):
 
 
 class CurrencyFilter(DropdownFilter):
-    """The currencies of the time looked at by default."""
+    """The currencies of the latest payments, and the one asked for."""
 
     title = "currency"
     parameter_name = "currency"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        recent = Payment.objects.filter(created_at__gte=timezone.now() - timedelta(days=7))
-        codes = set(recent.order_by().values_list("currency", flat=True).distinct()[:200])
+        latest = Payment.objects.order_by("-pk").values("currency")[:_LATEST_LOOKED_AT]
+        codes = {row["currency"] for row in latest}
         chosen = request.GET.get(self.parameter_name)
         return [(code, code) for code in sorted(codes | ({chosen} if chosen else set()))]
 

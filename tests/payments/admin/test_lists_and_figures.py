@@ -121,15 +121,15 @@ def test_a_payments_page_is_audited_as_looked_at(life: Life, staff: Callable[[st
 
 
 def test_the_figures_are_those_of_the_rows(shop: Shop) -> None:
-    now = datetime.now(UTC) + timedelta(seconds=1)
-    since = figures.INTERVALS["hours"].starts(now)[0]
+    def tally(interval: str) -> figures.Tally:
+        now = datetime.now(UTC) + timedelta(seconds=1)
+        return figures.tally(livemode=False, interval=figures.INTERVALS[interval], now=now)
 
     def omani() -> figures.CurrencyTotals:
-        found = figures.totals_by_currency(livemode=False, since=since)
         nothing = figures.CurrencyTotals(
             currency="OMR", made=0, succeeded=0, refused=0, captured_minor=0
         )
-        return next((row for row in found if row.currency == "OMR"), nothing)
+        return next((row for row in tally("hours").totals() if row.currency == "OMR"), nothing)
 
     before = omani()
     shop.create(currency="OMR", amount_minor=5000)
@@ -141,16 +141,13 @@ def test_the_figures_are_those_of_the_rows(shop: Shop) -> None:
     assert after.succeeded - before.succeeded == 2
     assert after.refused - before.refused == 1
     assert after.captured_minor - before.captured_minor == 5000
-    cut = figures.stretches(
-        livemode=False, currency="OMR", interval=figures.INTERVALS["hours"], now=now
-    )
+    cut = tally("hours").stretches("OMR")
     assert len(cut) == 24
     assert sum(stretch.made for stretch in cut) == after.made
     assert sum(stretch.captured_minor for stretch in cut) == after.captured_minor
-    days = figures.stretches(
-        livemode=False, currency="OMR", interval=figures.INTERVALS["days"], now=now
-    )
+    days = tally("days").stretches("OMR")
     assert (len(days), sum(stretch.made for stretch in days)) == (14, after.made)
+    assert sum(tally("hours").states().values()) >= after.made
 
 
 def test_the_balances_are_those_of_the_books(life: Life) -> None:
