@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from celery import shared_task
 
 from webhooks import delivery, inbox, outbox, sweeper
 
+DRAIN_BUDGET_SECONDS = 20.0
+PORTION = 500
 # Well below the soft time limit of 45 s, with the 15 s of a last request left over.
 DELIVERY_BUDGET_SECONDS = 25.0
 _STARTED_AT = datetime.now(UTC)
@@ -25,16 +28,24 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _until_empty(drain: Callable[[int], int]) -> None:
+    """Drain in portions until one is not full, or for as long as a task should take."""
+    deadline = time.monotonic() + DRAIN_BUDGET_SECONDS
+    while drain(PORTION) >= PORTION and time.monotonic() < deadline:
+        pass
+
+
 @shared_task
 def drain_inbox() -> None:
     """Apply provider events that are due."""
-    inbox.drain(apply=inbox.configured_apply(), now=_now())
+    apply = inbox.configured_apply()
+    _until_empty(lambda limit: inbox.drain(apply=apply, now=_now(), limit=limit).total)
 
 
 @shared_task
 def drain_outbox() -> None:
     """Hand domain events that are due to their handlers."""
-    outbox.drain(now=_now())
+    _until_empty(lambda limit: outbox.drain(now=_now(), limit=limit).total)
 
 
 @shared_task
