@@ -7,6 +7,7 @@ app.
 
 from __future__ import annotations
 
+from payments import rows
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Attempt, Merchant, Payment
 
@@ -40,6 +41,18 @@ def locked_payment(payment_id: str) -> Payment:
         .select_related("provider_account", "merchant")
         .get(pk=payment_id)
     )
+
+
+def locked_again(payment: Payment) -> Payment:
+    """A payment read before, as it stands now and locked. Its merchant and its provider account
+    never change, so those that were read with it are kept.
+    """
+    fresh = rows.table(Payment).find(lock=True, id=payment.pk)
+    assert fresh is not None, f"Bug! {payment.pk} is gone"
+    for relation in (Payment.provider_account, Payment.merchant):
+        if relation.is_cached(payment):
+            relation.field.set_cached_value(fresh, relation.field.get_cached_value(payment))
+    return fresh
 
 
 def current_attempt(payment: Payment) -> Attempt | None:

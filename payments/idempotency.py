@@ -32,6 +32,7 @@ import rfc8785
 from django.db import connection, transaction
 from django.db.models import Q
 
+from payments import rows
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Attempt, IdempotencyKey, Merchant, Payment, ProviderOperation
 
@@ -119,8 +120,8 @@ class Claim:
         ).delete()
 
     def _update(self, **fields: Any) -> None:
-        held = IdempotencyKey.objects.filter(pk=self.row_id, lock_token=self.lock_token)
-        if held.update(**fields) != 1:
+        held = rows.table(IdempotencyKey).change(fields, id=self.row_id, lock_token=self.lock_token)
+        if rows.execute([held]) != [1]:
             raise LeaseLost(f"idempotency key {self.row_id} is held by somebody else now")
 
 
@@ -266,16 +267,19 @@ def finish_for_operation(operation: ProviderOperation, answer: Answer, *, now: d
 
     The operation's own lease is the fence here: only one driver records its outcome.
     """
-    IdempotencyKey.objects.filter(provider_operation=operation).exclude(
-        recovery_point=IdempotencyKey.RecoveryPoint.FINISHED
-    ).update(
-        recovery_point=IdempotencyKey.RecoveryPoint.FINISHED,
-        response_status=answer.status,
-        response_body=answer.body,
-        locked_until=None,
-        completion_due_at=None,
-        expires_at=now + FINISHED_LIFETIME,
+    finished = rows.table(IdempotencyKey).change(
+        {
+            "recovery_point": IdempotencyKey.RecoveryPoint.FINISHED,
+            "response_status": answer.status,
+            "response_body": answer.body,
+            "locked_until": None,
+            "completion_due_at": None,
+            "expires_at": now + FINISHED_LIFETIME,
+        },
+        provider_operation_id=operation.pk,
+        recovery_point=IdempotencyKey.RecoveryPoint.SUBMITTING,
     )
+    rows.execute([finished])
 
 
 def reap(*, now: datetime, limit: int = 1000) -> int:
@@ -283,7 +287,9 @@ def reap(*, now: datetime, limit: int = 1000) -> int:
     expired = IdempotencyKey.objects.filter(
         recovery_point=IdempotencyKey.RecoveryPoint.FINISHED, expires_at__lt=now
     ).order_by("expires_at")[:limit]
-    deleted, _ = IdempotencyKey.objects.filter(pk__in=list(expired.values_list("pk", flat=True))).delete()
+    deleted, _ = IdempotencyKey.objects.filter(
+        pk__in=list(expired.values_list("pk", flat=True))
+    ).delete()
     return deleted
 
 

@@ -45,9 +45,9 @@ def ask_provider(*, claim: Claim, clock: Clock, allowed: frozenset[State], plan:
             answer = Answer(status=200, body=shown, payment_id=payment.pk, attempt=attempt)
             claim.finish(answer, now=now)
             return answer
+        change.keep(operation)
         audit_request(change, operation)
         change.write()
-        operation.save(force_insert=True)
         claim.submitting(payment=payment, operation=operation)
     return drive(operation, cause=cause, clock=clock)
 

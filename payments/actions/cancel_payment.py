@@ -44,6 +44,6 @@ def _plan(change: Change, asked: dict[str, Any], now: datetime) -> ProviderOpera
         )
     attempt.state = Attempt.State.CANCELED
     attempt.finished_at = now
-    attempt.save()
+    change.keep(attempt)
     change.advance("cancel", attempt)
     return None

@@ -18,7 +18,8 @@ from django_fsm import TransitionNotAllowed
 
 from audit import log
 from ledger.posting import Posting, post_many
-from payments.models import Attempt, Payment, Transition
+from payments import rows
+from payments.models import Attempt, Payment, ProviderOperation, Transition
 from payments.representation import payment_object
 from payments.states import AWAITING_PROVIDER, State
 from webhooks import outbox
@@ -117,6 +118,7 @@ class Change:
         self._audit: list[log.Record] = []
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._books: list[Bookkeeping] = []
+        self._kept: list[Attempt | ProviderOperation] = []
 
     def begin(self, attempt: Attempt) -> None:
         """Record a new payment's first moment; its row is inserted by `write`."""
@@ -156,6 +158,11 @@ class Change:
             )
         )
 
+    def keep(self, row: Attempt | ProviderOperation) -> None:
+        """Have `write` insert or update a row of this payment as it then is."""
+        if not any(row is kept for kept in self._kept):
+            self._kept.append(row)
+
     def book(self, bookkeeping: Bookkeeping) -> None:
         """Post to the ledger at the end; `bookkeeping` is a function of payments.bookkeeping."""
         self._books.append(bookkeeping)
@@ -163,12 +170,7 @@ class Change:
     def write(self) -> None:
         """Write everything, in the caller's transaction."""
         assert transaction.get_connection().in_atomic_block, "Bug! a change needs a transaction"
-        if self._is_new:
-            self.payment.save(force_insert=True)
-        else:
-            self._compare_and_swap()
-        if self._transitions:
-            Transition.objects.bulk_create(self._transitions)
+        self._write_rows()
         if self._audit:
             log.append_many(self._audit)
         for event_type, payload in self._events:
@@ -193,10 +195,19 @@ class Change:
         self.payment.poll_count += 1
         self._schedule_poll(keep_count=True)
 
-    def _compare_and_swap(self) -> None:
-        fields = {name: getattr(self.payment, name) for name in _MUTABLE}
-        row = Payment.objects.filter(pk=self.payment.pk, version=self._before)
-        if row.update(**fields) != 1:
+    def _write_rows(self) -> None:
+        """Payment by compare-and-swap, transitions and what belongs to it, in one round trip."""
+        payments = rows.table(Payment)
+        if self._is_new:
+            statements = [payments.insert([self.payment])]
+        else:
+            statements = [payments.update(self.payment, _MUTABLE, version=self._before)]
+        if self._transitions:
+            statements.append(rows.table(Transition).insert(self._transitions))
+        for row in self._kept:
+            table = rows.table(type(row))
+            statements.append(table.insert([row]) if row._state.adding else table.update(row))
+        if rows.execute(statements)[0] != 1:
             raise StaleVersion(f"Bug! {self.payment.pk} is not at version {self._before} any more")
 
     def _record_transition(self, event: str, *, from_state: str) -> None:

@@ -34,7 +34,7 @@ def _plan(change: Change, asked: dict[str, Any], now: datetime) -> ProviderOpera
         attempt = next_attempt(payment, attempt, now=now)
     attempt.payment_method_token = asked["payment_method"]
     attempt.state = Attempt.State.SUBMITTED
-    attempt.save()
+    change.keep(attempt)
     request = {
         "confirm": True,
         "payment_method": asked["payment_method"],

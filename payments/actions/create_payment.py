@@ -82,12 +82,12 @@ def _open(claim: Claim, *, cause: Cause, now: datetime) -> ProviderOperation:
         attempt.state = Attempt.State.SUBMITTED
         payment.outcome = "pending"
         change.advance("confirm", attempt)
+    change.keep(attempt)
+    change.keep(operation)
     audit_request(change, operation)
     try:
         with transaction.atomic(durable=True):
             change.write()
-            attempt.save(force_insert=True)
-            operation.save(force_insert=True)
             claim.submitting(payment=payment, operation=operation)
     except IntegrityError as error:
         if "payment_merchant_reference_once" in str(error):

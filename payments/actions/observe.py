@@ -94,7 +94,7 @@ def observe(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Effe
         _prepare(change, attempt, event, snapshot)
         change.advance(event, attempt)
     learnt = _learn_money_facts(change, attempt, snapshot)
-    attempt.save()
+    change.keep(attempt)
     return Effect.APPLIED if path or learnt else Effect.SUPERSEDED
 
 
@@ -103,13 +103,13 @@ def decline(change: Change, attempt: Attempt, error: ProviderError) -> None:
     event = _decline_event(change.payment, attempt, error)
     _note_decline(change, attempt, error)
     change.advance(event, attempt)
-    attempt.save()
+    change.keep(attempt)
 
 
 def refuse_open_attempt(change: Change, attempt: Attempt, error: ProviderError) -> None:
     """The PSP refused to make its object: the payment stays open for another try."""
     _note_decline(change, attempt, error)
-    attempt.save()
+    change.keep(attempt)
 
 
 def error_object(error: ProviderError) -> dict[str, str]:
@@ -142,7 +142,7 @@ def _hold_for_review(change: Change, attempt: Attempt, snapshot: PaymentSnapshot
     if payment.state in MONEY_TAKEN or payment.state in (State.CANCELED, State.FAILED):
         raise ContradictoryNews(words)
     _bind(attempt, snapshot)
-    attempt.save()
+    change.keep(attempt)
     payment.review_reason = words[:200]
     change.advance("integrity_mismatch", attempt)
     return Effect.APPLIED
@@ -195,7 +195,7 @@ def _attempt_for_payer(change: Change, attempt: Attempt, snapshot: PaymentSnapsh
     if attempt.state not in (Attempt.State.DECLINED, Attempt.State.CANCELED):
         return attempt
     following = next_attempt(change.payment, attempt, now=change.now)
-    following.save(force_insert=True)
+    change.keep(following)
     return following
 
 

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
 
 from audit import log
+from payments import rows
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Merchant, ProviderAccount
 from payments.providers.base import Credentials
@@ -94,13 +94,10 @@ def replace_provider_secrets(
 
 def account_for_payment(merchant: Merchant, livemode: bool) -> ProviderAccount:
     """The account a new payment goes through. Raises FlorinError(provider_account_missing)."""
-    account = (
-        ProviderAccount.objects.filter(
-            Q(merchant=merchant) | Q(merchant__isnull=True), livemode=livemode, active=True
-        )
-        .order_by(F("merchant").asc(nulls_last=True))
-        .first()
-    )
+    accounts = rows.table(ProviderAccount)
+    account = accounts.find(merchant_id=merchant.pk, livemode=livemode, active=True)
+    if account is None:
+        account = accounts.find(merchant_id=None, livemode=livemode, active=True)
     if account is None:
         raise FlorinError(ErrorCode.provider_account_missing)
     return account

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from payments import idempotency
-from payments.access import current_attempt, locked_payment
+from payments import idempotency, rows
+from payments.access import current_attempt, locked_again, locked_payment
 from payments.actions.change import Cause, Change
 from payments.actions.observe import (
     ContradictoryNews,
@@ -127,8 +127,9 @@ def _record(
 def _record_locked(
     operation: ProviderOperation, result: Result, settle: Settle, *, cause: Cause, now: datetime
 ) -> Answer:
-    payment = locked_payment(operation.payment_id)
-    attempt = Attempt.objects.get(pk=operation.attempt_id)
+    payment = locked_again(operation.payment)
+    attempt = rows.table(Attempt).find(id=operation.attempt_id)
+    assert attempt is not None, f"Bug! {operation.attempt_id} is gone"
     change = Change(payment, cause=cause, now=now)
     _audit_response(change, operation, result)
     operation.error = error_object(result.error) if result.error else None
@@ -165,17 +166,11 @@ def _save(operation: ProviderOperation) -> None:
     """Write how the operation stands, if this driver still holds its lease. Raises LeaseLost,
     which undoes everything written with it.
     """
-    held = ProviderOperation.objects.filter(
-        pk=operation.pk, lease_token=operation.lease_token, finished_at__isnull=True
+    names = ["outcome", "error", "finished_at", "lease_until", "next_try_at"]
+    written = rows.table(ProviderOperation).update(
+        operation, names, lease_token=operation.lease_token, finished_at=None
     )
-    written = held.update(
-        outcome=operation.outcome,
-        error=operation.error,
-        finished_at=operation.finished_at,
-        lease_until=operation.lease_until,
-        next_try_at=operation.next_try_at,
-    )
-    if written != 1:
+    if rows.execute([written]) != [1]:
         raise LeaseLost(f"{operation.pk} is driven by somebody else")
 
 
