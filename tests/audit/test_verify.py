@@ -106,6 +106,29 @@ def test_a_changed_column_is_found_as_exactly_one_event(
     assert verify_leaves() == []
 
 
+def test_text_moved_to_the_field_before_is_found_although_the_hash_still_fits(
+    owner_connection: psycopg.Connection,
+) -> None:
+    event = append_event()
+    with without_walls(owner_connection):
+        owner_connection.execute("ALTER TABLE audit_event ALTER actor_display DROP NOT NULL")
+        owner_connection.execute(
+            "UPDATE audit_event SET actor_id = actor_id || E'\\n' || actor_display, "
+            "actor_display = NULL WHERE id = %s",
+            [event.pk],
+        )
+    try:
+        assert [violation.object for violation in verify_leaves()] == [f"audit_event {event.pk}"]
+    finally:
+        with without_walls(owner_connection):
+            owner_connection.execute(
+                "UPDATE audit_event SET actor_id = %s, actor_display = %s WHERE id = %s",
+                [event.actor_id, event.actor_display, event.pk],
+            )
+            owner_connection.execute("ALTER TABLE audit_event ALTER actor_display SET NOT NULL")
+    assert verify_leaves() == []
+
+
 def test_only_what_was_recorded_since_is_looked_at() -> None:
     append_event()
     start = datetime.now(UTC)
