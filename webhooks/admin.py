@@ -144,7 +144,7 @@ class AttemptRows(_Rows):
 class DomainEventAdmin(ReadingRoom):
     """Domain events with their handlers and merchant deliveries."""
 
-    list_display = ("id", "type", "aggregate_id", "seq", "owner", "livemode", "occurred_at")
+    list_display = ("id", "occurred_at", "type", "about", "number", "livemode")
     list_filter = ("livemode", "aggregate_type")
     search_fields = ("id__exact", "aggregate_id__exact", "owner__exact")
     search_help_text = "The whole id of an event, of what it is about, or of a merchant"
@@ -158,6 +158,16 @@ class DomainEventAdmin(ReadingRoom):
     )
     readonly_fields = ("content",)
     inlines = (EventDeliveryRows, MerchantDeliveryRows)
+
+    @display(description="about")
+    def about(self, event: DomainEvent) -> str:
+        """The id of what it tells of."""
+        return event.aggregate_id
+
+    @display(description="number")
+    def number(self, event: DomainEvent) -> int:
+        """Its place among the events of the same thing."""
+        return event.seq
 
     @display(description="payload")
     def content(self, event: DomainEvent) -> SafeString:
