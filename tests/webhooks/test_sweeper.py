@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
 import threading
 import time
 from datetime import datetime, timedelta
@@ -109,3 +112,24 @@ def test_the_tasks_carry_nothing_and_do_what_is_due(
     tasks.sweep()
     assert PeriodicJob.objects.get(pk=job).runs == 1
     lanes.close_side_connection()
+
+
+def test_one_process_of_a_worker_sends_and_a_killed_one_makes_way() -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        fcntl.lockf(tasks._one_sender, fcntl.LOCK_EX)
+        os.write(writer, b"held")
+        signal.pause()
+    assert os.read(reader, 4) == b"held"
+    started = time.monotonic()
+    tasks.deliver()
+    with pytest.raises(OSError, match="unavailable"):
+        fcntl.lockf(tasks._one_sender, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert time.monotonic() - started < 5
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    fcntl.lockf(tasks._one_sender, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(tasks._one_sender, fcntl.LOCK_UN)
+    os.close(reader)
+    os.close(writer)
