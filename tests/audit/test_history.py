@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.apps import apps
 from django.db import connections, transaction
 from psycopg import errors
 from simple_history.signals import post_create_historical_record
@@ -136,9 +137,21 @@ def test_a_row_without_one_before_is_told_without_changes(kind: str, what: str) 
     assert (body["what"], body["changes"], body["reason"]) == (what, {}, "")
 
 
-def test_a_change_of_configuration_by_nobody_is_refused() -> None:
-    from django.apps import apps
+def test_a_changed_merchant_is_in_the_log_with_both_values() -> None:
+    with transaction.atomic(), log.acting_as(ACTOR):
+        merchant = apps.get_model("payments", "Merchant").objects.create(
+            name="Before", email="before@example.org", created_at=Row.history_date
+        )
+    with transaction.atomic(), log.acting_as(ACTOR):
+        merchant.name = "After"
+        merchant.save()
+    changed, created = timeline(stream_type="merchant", stream_id=merchant.pk)
+    assert (created.body["what"], changed.body["what"]) == ("created", "changed")
+    assert changed.body["changes"]["name"] == {"before": "Before", "after": "After"}
+    assert changed.actor_id == ACTOR.id
 
+
+def test_a_change_of_configuration_by_nobody_is_refused() -> None:
     merchant = apps.get_model("payments", "Merchant")
     before = merchant.objects.count()
     with pytest.raises(log.MissingActor), transaction.atomic():
