@@ -8,6 +8,8 @@ permission of its own. `manage.py create_staff_groups` makes the groups be what 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -64,16 +66,39 @@ GROUPS: dict[str, set[str]] = {
 }
 
 
-def ensure_staff_groups() -> dict[str, int]:
-    """Make the groups hold exactly the permissions above; returns how many each holds."""
+def ensure_staff_groups(*, actor: log.Actor, now: datetime) -> dict[str, int]:
+    """Make the groups hold exactly the permissions above; returns how many each holds.
+
+    A group that changes thereby leaves an audit event. Raises LookupError when a permission is
+    not there yet.
+    """
     held: dict[str, int] = {}
     with transaction.atomic():
         for name, codes in GROUPS.items():
             group, _ = Group.objects.get_or_create(name=name)
-            permissions = list(_permissions(codes))
-            group.permissions.set(permissions)
-            held[name] = len(permissions)
+            wanted = {_name(permission): permission for permission in _permissions(codes)}
+            before = {
+                _name(held_now) for held_now in group.permissions.select_related("content_type")
+            }
+            if before != set(wanted):
+                group.permissions.set(wanted.values())
+                log.append(
+                    event_type="staff.group_changed",
+                    stream_type="group",
+                    stream_id=name,
+                    body={
+                        "given": sorted(set(wanted) - before),
+                        "taken": sorted(before - set(wanted)),
+                    },
+                    actor=actor,
+                    occurred_at=now,
+                )
+            held[name] = len(wanted)
     return held
+
+
+def _name(permission: Permission) -> str:
+    return f"{permission.content_type.app_label}.{permission.codename}"
 
 
 def _permissions(codes: set[str]) -> list[Permission]:
@@ -88,7 +113,7 @@ def _permissions(codes: set[str]) -> list[Permission]:
             wanted &= Q(codename__startswith=codename[:-1])
         else:
             wanted &= Q(codename=codename)
-        matching = Permission.objects.filter(wanted)
+        matching = Permission.objects.select_related("content_type").filter(wanted)
         if not matching:
             raise LookupError(f"No permission is called {code}: are all migrations applied?")
         found.update((permission.pk, permission) for permission in matching)

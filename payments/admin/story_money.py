@@ -102,10 +102,11 @@ def _call_entry(
     last_exchange: dict[str, Any] = (
         dict(answered[-1].body.get("exchange") or {}) if answered else {}
     )
-    sentence = f"{wording.readable(provider)}'s answer: {words.label.lower()}. {words.sentence}"
+    duration_ms = last_exchange.get("duration_ms")
+    took = f" after {duration_ms} ms" if duration_ms is not None else ""
+    sentence = f"{wording.readable(provider)}'s answer{took}: {words.sentence}"
     if error.get("message"):
         sentence = f"{sentence} It says: “{error['message']}”"
-    duration_ms = last_exchange.get("duration_ms")
     technical = [
         (f"Intent, committed before try {n}", pretty_json(r.body)) for n, r in _numbered(asked)
     ]
@@ -119,7 +120,6 @@ def _call_entry(
         text=sentence,
         badge=(words.label, words.tone),
         facts=merged_facts(
-            ("Took", f"{duration_ms} ms" if duration_ms is not None else ""),
             ("Tries", operation.try_count if operation.try_count > 1 else ""),
             ("HTTP status", last_exchange.get("http_status")),
             ("Refusal code", error.get("decline_code") or error.get("code")),

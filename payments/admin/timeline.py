@@ -90,6 +90,7 @@ def story_view(request: HttpRequest, model_admin: ModelAdmin, payment_id: str) -
     context = {
         "title": payment.pk,
         "payment": payment,
+        "opts": model_admin.model._meta,
         "original": payment,
         "attempts": list(payment.attempts.order_by("number")[:20]),
         "words": wording.state_words(payment.state),
@@ -153,7 +154,6 @@ def _page(
     request.current_app = model_admin.admin_site.name
     whole = {
         **model_admin.admin_site.each_context(request),
-        "opts": model_admin.model._meta,
         **context,
     }
     return TemplateResponse(request, template, whole)

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from audit.log import Actor
 from payments.admin.access import ensure_staff_groups
 from payments.models import Payment
 from tests.payments.api.conftest import Api
@@ -35,7 +36,7 @@ class Staff:
 
 def make_staff(*groups: str, superuser: bool = False) -> Staff:
     """A new person in these groups, signed in."""
-    ensure_staff_groups()
+    ensure_staff_groups(actor=Actor(type="system", id="test"), now=datetime.now(UTC))
     password = secrets.token_urlsafe(16)
     user = User.objects.create_user(
         username=f"{(groups or ('root' if superuser else 'nobody',))[0].lower().replace(' ', '-')}"

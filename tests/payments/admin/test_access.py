@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group, Permission
 from django.db.models import Model
 from django.urls import reverse
 
-from payments.admin.access import GROUPS
+from audit import timeline as audit_timeline
+from audit.log import Actor
+from payments.admin.access import GROUPS, ensure_staff_groups
 from payments.models import Merchant, Payment
 from tests.payments.admin.conftest import Life, Staff, lived_payment
-from tests.payments.shop import Shop, open_shop
+from tests.payments.shop import open_shop
 from tests.processes import RunningProcess
 
 ROLES = ("", "Compliance", "Finance", "Operations", "Live keys")
@@ -169,7 +173,15 @@ def test_no_group_may_change_money_or_evidence() -> None:
                 assert codename.startswith("view_"), (name, code)
 
 
-def test_making_the_groups_again_changes_nothing(shop: Shop, staff: Callable[[str], Staff]) -> None:
-    from payments.admin.access import ensure_staff_groups
-
-    assert ensure_staff_groups() == ensure_staff_groups()
+def test_making_the_groups_again_changes_nothing_and_takes_back_what_was_given() -> None:
+    group = Group.objects.get(name="Finance")
+    actor, now = Actor(type="system", id="test"), datetime.now(UTC)
+    first = ensure_staff_groups(actor=actor, now=now)
+    before = len(audit_timeline.timeline(stream_type="group", stream_id="Finance"))
+    assert ensure_staff_groups(actor=actor, now=now) == first
+    assert len(audit_timeline.timeline(stream_type="group", stream_id="Finance")) == before
+    group.permissions.add(Permission.objects.get(codename="add_merchant"))
+    assert ensure_staff_groups(actor=actor, now=now) == first
+    assert group.permissions.count() == first["Finance"]
+    latest = audit_timeline.timeline(stream_type="group", stream_id="Finance")[0]
+    assert latest.body == {"given": [], "taken": ["payments.add_merchant"]}
