@@ -119,10 +119,10 @@ def execute(statements: Sequence[Statement]) -> list[int]:
     """Run statements in one round trip and in order; how many rows each of them wrote."""
     counts = []
     with connection.cursor() as cursor:
-        cursor.execute(
-            "; ".join(statement.sql for statement in statements),
-            [value for statement in statements for value in statement.values],
-        )
+        # Each is composed by itself: the driver keeps what it knows about a statement of this
+        # size, and reads one of all of them together anew each time.
+        composed = [cursor.cursor.mogrify(sql, values) for sql, values in statements]
+        cursor.execute("; ".join(composed))
         while True:
             counts.append(cursor.rowcount)
             if not cursor.nextset():
