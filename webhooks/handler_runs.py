@@ -25,14 +25,15 @@ from typing import Any
 
 import structlog
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from audit import log
 from webhooks import deaths, lanes, retries
 from webhooks.handlers import EventView, by_name
 from webhooks.models import EventDelivery
 
-LANES_PER_TRANSACTION = 32
-DELIVERIES_PER_TRANSACTION = 256
+LANES_PER_TRANSACTION = 16
+DELIVERIES_PER_TRANSACTION = 128
 
 _EVENT_FIELDS = tuple(EventView.__dataclass_fields__)
 
@@ -80,19 +81,21 @@ def run_due_lanes(result: DrainResult, *, now: datetime) -> bool:
     locked = _lock_due_lanes(handlers, now=now)
     if not locked:
         return False
-    footprints = lanes.leave_footprints(locked, now=now)
     rows = _load(locked, handlers, now=now)
+    interruptions = lanes.interruptions_of(locked)
     suspects = {row.lane for row in rows if row.interruptions and row.is_due(now)}
-    suspects.update(footprints.interrupted)
+    suspects.update(interruptions)
     if suspects:  # what may kill this process runs alone, so that it takes nobody along
         locked = {min(suspects)}
+        lanes.leave_footprints(locked, now=now)
         groups = _groups(row for row in rows if row.lane in locked)
-        _run_suspect(groups, footprints.interrupted.get(min(suspects), 0), result, now=now)
+        _run_suspect(groups, interruptions.get(min(suspects), 0), result, now=now)
     else:
+        lanes.leave_footprints(locked, now=now)
         if not _run_together(rows, now=now):
             rows = [row for group in _groups(rows) for row in _run_group(group, result, now=now)]
         _mark_done([row.id for row in rows], result, now=now)
-    lanes.erase_footprints(footprints, lanes=locked)
+    lanes.erase_footprints(locked)
     return True
 
 
@@ -184,7 +187,9 @@ def _run_suspect(
         if not row.is_due(now):
             _hold_behind(row, now=now)
             continue
-        row.interruptions += interrupted
+        if interrupted:
+            row.interruptions += interrupted
+            _rows_of(row).update(interruptions=row.interruptions)
         if row.interruptions >= retries.INTERRUPTION_LIMIT:
             reason = f"its process was interrupted {row.interruptions} times while running it"
             _die(row, reason, "", result, now=now)
@@ -257,7 +262,7 @@ def _save(
     row: _Row, status: str, reason: str, trace: str, *, finished_at: datetime | None = None
 ) -> None:
     row.status = status
-    EventDelivery.objects.filter(pk=row.id).update(
+    _rows_of(row).update(
         status=status,
         due_at=row.due_at,
         failures=row.failures,
@@ -267,6 +272,10 @@ def _save(
         error=trace,
         finished_at=finished_at,
     )
+
+
+def _rows_of(row: _Row) -> QuerySet[EventDelivery]:
+    return EventDelivery.objects.filter(pk=row.id)
 
 
 def _mark_done(ids: list[int], result: DrainResult, *, now: datetime) -> None:

@@ -122,9 +122,9 @@ def _lock_next_lane(*, now: datetime) -> str | None:
 
 
 def _drain_lane(lane: str, apply: Apply, result: DrainResult, *, now: datetime) -> None:
-    footprints = lanes.leave_footprints([lane], now=now)
+    interrupted = lanes.interruptions_of([lane]).get(lane, 0)
+    lanes.leave_footprints([lane], now=now)
     rows = _load(lane, now=now)
-    interrupted = footprints.interrupted.get(lane, 0)
     for row in rows:
         suspect = interrupted > 0 or row.interruptions > 0
         if row.is_due(now):
@@ -135,7 +135,7 @@ def _drain_lane(lane: str, apply: Apply, result: DrainResult, *, now: datetime) 
             break
         if suspect:  # what may kill this process runs alone, so that it takes nobody along
             break
-    lanes.erase_footprints(footprints, lanes=[lane])
+    lanes.erase_footprints([lane])
 
 
 def _load(lane: str, *, now: datetime) -> list[_Row]:

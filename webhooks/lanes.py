@@ -15,21 +15,12 @@ import socket
 import threading
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 _local = threading.local()
-
-
-@dataclass(frozen=True)
-class Footprints:
-    """One run's marks, and how many unfinished runs were found on each of its lanes."""
-
-    run_id: uuid.UUID
-    interrupted: dict[str, int]
 
 
 def outbox_lane(aggregate_type: str, aggregate_id: str) -> str:
@@ -42,48 +33,42 @@ def inbox_lane(*, provider: str, account_id: str, subject: str, event_id: str) -
     return f"inbox:{provider}:{account_id}:{subject or 'event/' + event_id}"
 
 
-def leave_footprints(lanes: Collection[str], *, now: datetime) -> Footprints:
+def interruptions_of(lanes: Collection[str]) -> dict[str, int]:
+    """Lane -> runs that did not survive on it; for lanes locked by the open transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT lane, count(*) FROM webhooks_drain_footprint WHERE lane = ANY(%s)"
+            " GROUP BY lane",
+            [sorted(lanes)],
+        )
+        return dict(cursor.fetchall())
+
+
+def leave_footprints(lanes: Collection[str], *, now: datetime) -> None:
     """Commit that a run starts on `lanes`, all locked by the caller's open transaction.
 
     One round trip on this thread's second connection. A crash of the server may lose the mark
     (the commit does not wait for the disk), a crash of the worker cannot.
     """
-    run_id = uuid.uuid4()
     side = _side_connection()
     try:
         with side.cursor() as cursor:
             cursor.execute(
-                """
-                WITH mine AS (
-                    INSERT INTO webhooks_drain_footprint (lane, run_id, worker, started_at)
-                    SELECT lane, %(run)s, %(worker)s, %(now)s FROM unnest(%(lanes)s::text[]) AS lane
-                )
-                SELECT lane, count(*) FROM webhooks_drain_footprint
-                WHERE lane = ANY(%(lanes)s) GROUP BY lane
-                """,
-                {
-                    "run": run_id,
-                    "worker": f"{socket.gethostname()}/{os.getpid()}",
-                    "now": now,
-                    "lanes": sorted(lanes),
-                },
+                "INSERT INTO webhooks_drain_footprint (lane, run_id, worker, started_at)"
+                " SELECT lane, %s, %s, %s FROM unnest(%s::text[]) AS lane",
+                [uuid.uuid4(), f"{socket.gethostname()}/{os.getpid()}", now, sorted(lanes)],
             )
-            return Footprints(run_id=run_id, interrupted=dict(cursor.fetchall()))
     except Exception:
         side.close()
         raise
 
 
-def erase_footprints(footprints: Footprints, *, lanes: Collection[str]) -> None:
-    """Say, in the draining transaction, that this run has ended and what became of `lanes`.
-
-    Takes this run's own marks and, on `lanes`, those of dead runs, which have been counted.
+def erase_footprints(lanes: Collection[str]) -> None:
+    """Say, in the draining transaction, that its run on `lanes` has ended and that those which
+    did not are counted.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM webhooks_drain_footprint WHERE run_id = %s OR lane = ANY(%s)",
-            [footprints.run_id, sorted(lanes)],
-        )
+        cursor.execute("DELETE FROM webhooks_drain_footprint WHERE lane = ANY(%s)", [sorted(lanes)])
 
 
 def lock(lanes: Sequence[str]) -> None:

@@ -452,7 +452,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "webhooks_drain_footprint",
-                "indexes": [models.Index(fields=["run_id"], name="drain_footprint_run")],
             },
         ),
         migrations.CreateModel(

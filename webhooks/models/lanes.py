@@ -35,7 +35,6 @@ class DrainFootprint(models.Model):
 
     class Meta:
         db_table = "webhooks_drain_footprint"
-        indexes = (models.Index(fields=("run_id",), name="drain_footprint_run"),)
 
     def __str__(self) -> str:
         return self.lane
