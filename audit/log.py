@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from django.db import IntegrityError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 
 from audit.context import (
     Actor,
@@ -220,6 +220,7 @@ def _single_line(text: str, longest: int) -> str:
 
 def _insert(statement: str, values: list[Any]) -> list[int]:
     """Run one prepared insert on the connection of the open transaction and return the numbers."""
+    connection = connections[DEFAULT_DB_ALIAS]
     if not connection.in_atomic_block:
         raise NotInTransaction(
             "an audit event is committed together with its change: open transaction.atomic() first"
@@ -242,7 +243,7 @@ def _prepared_statements(driver_connection: psycopg.Connection) -> Iterator[None
     statement anew each time: a third of the cost of an append. With a pooler that gives each
     transaction another session (DISABLE_SERVER_SIDE_CURSORS) nothing can be prepared.
     """
-    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+    if connections[DEFAULT_DB_ALIAS].settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
         yield
         return
     usual = driver_connection.prepare_threshold

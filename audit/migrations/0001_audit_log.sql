@@ -30,10 +30,18 @@ CREATE TABLE public.audit_event (
     redacted boolean NOT NULL,
     reference_list text COLLATE "C" NOT NULL,
     body text COLLATE "C" NOT NULL,
-    body_json jsonb GENERATED ALWAYS AS (body::jsonb) STORED,
     leaf_hash bytea NOT NULL,
     PRIMARY KEY (id, recorded_at)
 ) PARTITION BY RANGE (recorded_at);
+
+-- Computed when it is read, where PostgreSQL can do that: stored, it doubles every row.
+DO $$
+BEGIN
+    EXECUTE 'ALTER TABLE public.audit_event ADD COLUMN body_json jsonb GENERATED ALWAYS AS '
+        || '(body::jsonb) ' || CASE WHEN current_setting('server_version_num')::integer >= 180000
+                                    THEN 'VIRTUAL' ELSE 'STORED' END;
+END
+$$;
 
 CREATE INDEX audit_event_stream ON public.audit_event (stream_id, stream_type, recorded_at, id);
 CREATE INDEX audit_event_actor ON public.audit_event (actor_id, recorded_at);
@@ -74,6 +82,7 @@ BEGIN
     -- line of the hashed text; a line break inside would make two different events look alike.
     IF header !~ '^\S+\n\d+\n\d+\n\d+\n-?\d+\n[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)+\n(user|api_key|psp|job|system|payer)\n[^\n]+\n[^\n]*\n[a-z][a-z0-9_]*\n[^\n]+\n([0-9a-f]{32})?\n[^\n]*\n[^\n]*\n[tf]$'
        OR strpos(NEW.body, E'\n') > 0 OR strpos(NEW.reference_list, E'\n') > 0
+       OR NEW.body IS NOT JSON OBJECT WITH UNIQUE KEYS
     THEN
         RAISE EXCEPTION 'audit_event refused: a field is empty, of no known form, or has a line '
             'break' USING ERRCODE = 'check_violation', CONSTRAINT = 'audit_event_evidence';

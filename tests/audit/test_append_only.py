@@ -234,6 +234,8 @@ def test_a_hash_given_by_the_owner_is_replaced_by_the_true_one(
         ("'attack'", "'At-tack'"),
         ("'{{}}'", "E'{{\\n}}'"),
         ("'{{}}'", "'not json'"),
+        ("'{{}}'", "'[1]'"),
+        ("'{{}}'", '\'{{"a":1,"a":2}}\''),
         ("'{{}}'", "NULL"),
         ("'[]'", "'{{}}'"),
         ("'[]'", "'[[\"order\"]]'"),
