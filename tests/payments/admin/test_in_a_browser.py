@@ -264,3 +264,61 @@ def test_the_rest_of_the_house_opens_too(visit: Visit, life: Life) -> None:
     visit.picture("32-overview-dark")
     visit.go(f"/admin/payments/payment/{life.payment.pk}/story/")
     visit.picture("33-story-dark")
+
+
+# Every text of our own pages against what is painted behind it, as WCAG 2.2 computes contrast.
+_LOW_CONTRAST = """() => {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const paint = (colours) => {
+    context.clearRect(0, 0, 1, 1);
+    for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
+    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const luminance = (rgb) => {
+    const [r, g, b] = rgb.map((c) => c / 255).map(
+      (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const low = [];
+  for (const element of document.querySelectorAll("#content *, #main h1 *")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    const style = getComputedStyle(element);
+    if (!own || element.closest("svg, [aria-hidden]") || !element.checkVisibility()) continue;
+    if (style.backgroundImage !== "none") continue;
+    const behind = [];
+    for (let at = element; at; at = at.parentElement) {
+      behind.unshift(getComputedStyle(at).backgroundColor);
+    }
+    const ground = paint(["#ffffff", ...behind]);
+    const text = paint([`rgb(${ground.join(",")})`, style.color]);
+    const [a, b] = [luminance(ground), luminance(text)].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) low.push(`${ratio.toFixed(2)} ${element.textContent.trim().slice(0, 40)}`);
+  }
+  return [...new Set(low)];
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(visit: Visit, life: Life, theme: str) -> None:
+    visit.page.evaluate(f"localStorage.setItem('_x_adminTheme', '\"{theme}\"')")
+    for path in (
+        "/admin/?mode=test",
+        f"/admin/payments/payment/{life.payment.pk}/story/",
+        "/admin/payments/payment/find/?q=nothing",
+        f"/admin/payments/payment/{life.payment.pk}/change/",
+    ):
+        visit.go(path)
+        assert visit.page.evaluate(_LOW_CONTRAST) == [], path
+
+
+def test_the_story_is_walked_through_with_the_keyboard_alone(visit: Visit, life: Life) -> None:
+    visit.go(f"/admin/payments/payment/{life.payment.pk}/story/")
+    summary = visit.page.locator(".florin-told summary").first
+    summary.focus()
+    visit.page.keyboard.press("Enter")
+    assert visit.page.locator(".florin-told details[open]").count() == 1
+    outline = summary.evaluate("element => getComputedStyle(element).outlineStyle")
+    assert outline == "solid"

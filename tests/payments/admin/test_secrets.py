@@ -24,8 +24,10 @@ def _all_pages(life: Life) -> list[str]:
         pages.append(reverse(f"{name}_changelist"))
         for row in model._default_manager.order_by("-pk")[:12]:
             pages.append(reverse(f"{name}_change", args=[row.pk]))
-            if hasattr(model, "history"):
+            if hasattr(model, "history") and model._meta.app_label == "payments":
                 pages.append(reverse(f"{name}_history", args=[row.pk]))
+                version = row.history.latest().history_id
+                pages.append(reverse(f"{name}_simple_history", args=[row.pk, version]))
     return pages
 
 
