@@ -37,7 +37,8 @@ _COLUMNS_WITH_INSERT = frozenset(
         *("stream_id", "trace_id", "request_id", "reason", "redacted", "reference_list", "body"),
     }
 )
-_GIVEN_BY_THE_DATABASE = {
+# Column -> (identity, generated, default expression), each way in which it may be declared.
+_GIVEN_BY_THE_DATABASE: dict[str, set[tuple[str, str, str | None]]] = {
     "id": {("a", "", None)},
     "recorded_at": {("", "", "clock_timestamp()")},
     "xid": {("", "", "pg_current_xact_id()")},
