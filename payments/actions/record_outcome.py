@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -266,7 +265,7 @@ def _audit_response(change: Change, operation: ProviderOperation, result: Result
             "operation": operation.pk,
             "kind": operation.kind,
             "outcome": result.outcome.value,
-            "exchange": asdict(result.exchange),
+            "exchange": dict(vars(result.exchange)),
             "error": error_object(result.error) if result.error else None,
         },
         references=[
