@@ -124,7 +124,8 @@ def writable_json(value: Any) -> WritableJson:
             return WritableJson(text=text, masked=False)
     scanner = _Scanner()
     cleaned = scanner.clean(value, name="", path="body", level=0)
-    return WritableJson(text=canonical_json(cleaned), masked=scanner.masked)
+    _count(scanner.found)
+    return WritableJson(text=canonical_json(cleaned), masked=bool(scanner.found))
 
 
 def writable_text(text: str) -> WritableText:
@@ -132,7 +133,21 @@ def writable_text(text: str) -> WritableText:
     if text.isascii() and not _is_suspicious(text):
         return WritableText(text=text, masked=False)
     scanner = _Scanner()
-    return WritableText(text=scanner.clean_text(text), masked=scanner.masked)
+    cleaned = scanner.clean_text(text)
+    _count(scanner.found)
+    return WritableText(text=cleaned, masked=bool(scanner.found))
+
+
+def as_written(text: str) -> str:
+    """How a text stands in the log, to search for it: an order number that was taken for a card
+    is found by the order number.
+    """
+    return _Scanner().clean_text(text)
+
+
+def _count(found: list[str]) -> None:
+    for kind in found:
+        REDACTIONS.labels(kind=kind).inc()
 
 
 def _is_plain(value: Any, level: int) -> bool:
@@ -175,8 +190,10 @@ def _is_suspicious(text: str) -> bool:
 
 
 class _Scanner:
+    """Cleans a value; `found` gets the kind of each thing that was masked."""
+
     def __init__(self) -> None:
-        self.masked = False
+        self.found: list[str] = []
 
     def clean(self, value: Any, *, name: str, path: str, level: int) -> Any:
         """`name` is the key the value stands under, `path` the way to it, for error messages."""
@@ -252,8 +269,7 @@ class _Scanner:
         return self._mask("card_number", f"{digits[:6]}{'*' * (len(digits) - 10)}{digits[-4:]}")
 
     def _mask(self, kind: str, replacement: str) -> str:
-        self.masked = True
-        REDACTIONS.labels(kind=kind).inc()
+        self.found.append(kind)
         return replacement
 
 

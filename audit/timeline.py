@@ -16,6 +16,7 @@ from typing import Any
 from django.db import connection
 
 from audit.canonical import microseconds
+from audit.redaction import as_written
 
 _MENTIONS_LOOKED_AT = 500
 _LONGEST_PAGE = 500
@@ -159,7 +160,7 @@ def find(value: str, *, limit: int = 50) -> list[FoundStream]:
     merchant's order number), a trace id or a request id. For an id that is mentioned very often
     the latest 500 mentions count. Empty when nobody ever recorded it.
     """
-    value = value.strip()
+    value = as_written(value.strip())
     parameters: dict[str, Any] = {"value": value, "mentions": _MENTIONS_LOOKED_AT}
     rows: list[tuple[str, str, str, datetime]] = []
     with connection.cursor() as cursor:
@@ -204,7 +205,7 @@ def event_ids(value: str, *, limit: int = 500) -> list[int]:
     The id may be that of a stream, a reference, a trace, a request or an actor; of a stream or a
     reference its first characters do too, if there are at least 4.
     """
-    value = value.strip()
+    value = as_written(value.strip())
     if not value:
         return []
     # In the order of the columns' collation this is the least text that begins with no `value`.

@@ -94,6 +94,18 @@ def test_the_search_finds_events_by_the_beginning_of_an_id() -> None:
     assert event_ids(payment + "x") == event_ids("") == []
 
 
+def test_an_order_number_that_was_taken_for_a_card_is_found_by_the_order_number() -> None:
+    event = append_event(references=[("merchant_reference", "4000056655665556")])
+    assert event.redacted
+    assert event.pk in event_ids("4000056655665556")
+    assert event.stream_id in {stream.stream_id for stream in find("4000056655665556")}
+
+
+def test_a_search_for_what_no_text_can_hold_finds_nothing() -> None:
+    assert find("pay\0load") == []
+    assert event_ids("pay\0load") == []
+
+
 def test_three_characters_are_no_beginning_but_may_be_an_id() -> None:
     event = append_event(stream_id="q7x", references=[("order", "z7q")])
     append_event(stream_id="q7xy")
