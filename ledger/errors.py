@@ -94,7 +94,7 @@ _BY_CONSTRAINT: dict[str, type[LedgerError]] = {
     "ledger_journal_entry_mirrors": InvalidLink,
     "ledger_journal_entry_reverses_entry": InvalidLink,
     "ledger_journal_entry_resolves_entry": InvalidLink,
-    "ledger_journal_entry_points_back": InvalidLink,
+    "ledger_journal_entry_one_earlier_link": InvalidLink,
     "ledger_balance_range": AmountOutOfRange,
 }
 

@@ -540,7 +540,7 @@ def test_a_reversal_by_hand_mirrors_its_entry_and_happens_once(attacker: Attacke
 
 
 def test_an_entry_does_not_reverse_itself_or_a_later_one(attacker: Attacker) -> None:
-    with pytest.raises(errors.CheckViolation, match="points_back"):
+    with pytest.raises(errors.CheckViolation, match="one_earlier_link"):
         attacker.header(columns=", reverses", values=f", {2**62}")
 
 

@@ -209,12 +209,12 @@ def test_a_connection_that_dies_leaves_nothing(
 
 def _until_somebody_waits_for(holder: psycopg.Connection) -> None:
     """Return when another connection waits for a lock that `holder` has."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
     for _ in range(3000):
-        row = holder.execute(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-        ).fetchone()
-        if row and row[0]:
-            return
+        # Asked from outside the holder's transaction, which would see one moment for ever.
+        with connection.cursor() as cursor:
+            cursor.execute(waiting, [holder.info.backend_pid])
+            if cursor.fetchone() != (0,):
+                return
         threading.Event().wait(0.01)
     pytest.fail("Nobody waits for the lock after 30 seconds.")

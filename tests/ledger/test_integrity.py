@@ -209,8 +209,9 @@ def test_a_violation_names_the_row_and_the_facts(books: Books) -> None:
             "functions",
         ),
         ("ALTER TABLE ledger_line DROP CONSTRAINT ledger_line_debit_or_credit", "constraints"),
+        ("DROP INDEX ledger_journal_entry_reversed_once", "indexes"),
         (
-            "ALTER TABLE ledger_journal_entry DROP CONSTRAINT ledger_journal_entry_reversed_once",
+            "ALTER TABLE ledger_journal_entry DROP CONSTRAINT ledger_journal_entry_idempotency",
             "constraints",
         ),
         (
