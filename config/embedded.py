@@ -51,6 +51,7 @@ _USE_LOCK = "in-use.lock"
 _KEEPER_LOCK = "keeper.lock"
 _START_TIMEOUT_SECONDS = 90
 _KEEPER_POLL_SECONDS = 0.25
+_PRIVATE_HOME = "florin-servers-"
 _held_locks: dict[Path, int] = {}
 
 
@@ -241,7 +242,8 @@ def private_servers(
     `migrated` runs `manage.py setup_database`. `settings` are lines of postgresql.conf. Call it in
     the main thread: the servers are bound to the life of the calling thread.
     """
-    home = temporary_home("florin-servers-")
+    home = temporary_home(f"{_PRIVATE_HOME}{os.getpid()}-")
+    _remove_abandoned_homes(home.parent)
     try:
         postgres, redis = server_pair(
             home, home, settings={"shared_buffers": "64MB", **(settings or {})}
@@ -264,6 +266,15 @@ def private_servers(
             redis.kill()
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _remove_abandoned_homes(folder: Path) -> None:
+    """Remove what killed processes could not: their servers ended with them, their data stayed."""
+    for home in folder.glob(f"{_PRIVATE_HOME}*-*"):
+        pid = home.name.removeprefix(_PRIVATE_HOME).partition("-")[0]
+        with contextlib.suppress(OSError):
+            if home.stat().st_uid == os.geteuid() and pid.isdigit() and not start_time(int(pid)):
+                shutil.rmtree(home, ignore_errors=True)
 
 
 def keep_servers(data_dir: Path, *, poll_seconds: float = _KEEPER_POLL_SECONDS) -> None:

@@ -37,6 +37,13 @@ from config.embedded import ensure_servers
 print(ensure_servers(Path(sys.argv[1])).redis_url, flush=True)
 time.sleep(600)
 """
+# Says where its private servers have their data, then waits to be killed.
+_OTHER_PRIVATE = """
+from config.embedded import private_servers
+with private_servers() as private:
+    print(private.postgres.home, flush=True)
+    input()
+"""
 
 
 def _eventually(condition: Callable[[], bool], *, timeout_seconds: float = 20) -> bool:
@@ -219,3 +226,18 @@ def test_a_data_folder_with_a_long_path_works(home: Path) -> None:
     assert _answer(servers)
     leave_servers(deep)
     shutil.rmtree(Path((deep / "socket_folder").read_text()).parent)
+
+
+def test_private_servers_of_a_killed_process_leave_no_data_for_long() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _OTHER_PRIVATE],
+        cwd=BASE_DIR,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as killed:
+        assert killed.stdout is not None
+        left_behind = Path(killed.stdout.readline().decode().strip())
+        killed.kill()
+    assert left_behind.exists()
+    with private_servers():
+        assert not left_behind.exists()

@@ -63,8 +63,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for stop_signal in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(stop_signal, _interrupt)
+        # SIGINT by name: a shell that starts this in the background has it ignored from birth.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks for
+            signal.signal(signal.SIGHUP, _interrupt)
         if options["with_parent"]:
             end_with_parent(signal.SIGTERM)
         folder = data_folder()
