@@ -75,7 +75,9 @@ def post(
     try:
         with _Watchdog(connection, remaining) as watchdog:
             try:
-                status, retry_after, text = _exchange(connection, destination, headers, body)
+                status, retry_after, text = _exchange(
+                    connection, destination, headers, body, watchdog
+                )
             except Exception as failure:  # noqa: BLE001  a hostile server may provoke anything
                 reason = (
                     f"no complete answer within {deadline_seconds:g} s"
@@ -96,6 +98,7 @@ def _exchange(
     destination: destinations.Destination,
     headers: Mapping[str, str],
     body: bytes,
+    watchdog: _Watchdog,
 ) -> tuple[int, str, str]:
     connection.connect()
     connection.timeout = DEADLINE_SECONDS  # per read; the watchdog keeps the total
@@ -108,6 +111,8 @@ def _exchange(
         decode_content=False,  # a compressed answer could grow without bound
     )
     response = connection.getresponse()
+    if watchdog.barked:  # a head that was cut off parses as if it had ended
+        raise TimeoutError
     with contextlib.closing(response):
         # The status decides; a body that breaks off afterwards does not change it.
         try:

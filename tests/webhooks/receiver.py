@@ -86,6 +86,17 @@ def drip(handler: http.server.BaseHTTPRequestHandler) -> None:
             time.sleep(0.02)
 
 
+def drip_body(handler: http.server.BaseHTTPRequestHandler) -> None:
+    """A good status at once, then a body one byte at a time."""
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        for _ in range(10_000):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.02)
+
+
 def flood(handler: http.server.BaseHTTPRequestHandler) -> None:
     """A good status and a body without end."""
     handler.send_response(200)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pytest_django import Settings
 
-from tests.webhooks.receiver import Receiver, drip, flood, receiving
+from tests.webhooks.receiver import Receiver, drip, drip_body, flood, receiving
 from webhooks import transport
 
 
@@ -65,6 +65,14 @@ def test_a_server_that_drips_bytes_is_cut_off_at_the_deadline(receiver: Receiver
     answer = post(receiver.url, deadline_seconds=0.5)
     assert time.monotonic() - started < 10  # it would drip for minutes
     assert (answer.status, answer.error) == (None, "no complete answer within 0.5 s")
+
+
+def test_a_body_that_drips_is_cut_off_and_the_status_counts(receiver: Receiver) -> None:
+    receiver.answer = drip_body
+    started = time.monotonic()
+    answer = post(receiver.url, deadline_seconds=1.5)
+    assert time.monotonic() - started < 10
+    assert answer.succeeded
 
 
 def test_a_server_that_never_answers_is_cut_off_at_the_deadline() -> None:
