@@ -14,6 +14,8 @@ from typing import Any
 from audit import encryption
 from payments.models import Attempt, Payment
 
+_PURPOSE = "client_secret"
+
 
 def timestamp(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC with milliseconds, or None."""
@@ -67,12 +69,23 @@ def payment_object(payment: Payment, attempt: Attempt | None) -> dict[str, Any]:
 
 def client_secret(payment_id: str) -> str:
     """The secret a front end reads this payment with: derived, so it is stored nowhere."""
-    return f"{payment_id}_secret_{encryption.blind_index(payment_id, purpose='client_secret')}"
+    return _secret_of(payment_id, encryption.blind_index(payment_id, purpose=_PURPOSE))
 
 
 def client_secret_matches(payment_id: str, presented: str) -> bool:
-    """Constant-time comparison of a presented client secret with the payment's own."""
-    return hmac.compare_digest(client_secret(payment_id).encode(), presented.encode())
+    """Constant-time comparison of a presented client secret with the payment's own, under every
+    key of the ring: a secret given out before a key rotation stays good.
+    """
+    candidates = encryption.blind_index_candidates(payment_id, purpose=_PURPOSE)
+    matches = [
+        hmac.compare_digest(_secret_of(payment_id, candidate).encode(), presented.encode())
+        for candidate in candidates
+    ]
+    return any(matches)
+
+
+def _secret_of(payment_id: str, fingerprint: str) -> str:
+    return f"{payment_id}_secret_{fingerprint}"
 
 
 def client_secrets(payment_id: str, attempt: Attempt | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A payment's money and its ledger entries are committed together (books_agree.sql)."""
+"""A payment's money and its ledger entries are committed together (0003_books_agree.sql)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            (Path(__file__).parent / "books_agree.sql").read_text(),
+            (Path(__file__).parent / "0003_books_agree.sql").read_text(),
             reverse_sql=migrations.RunSQL.noop,
         ),
     ]
