@@ -31,7 +31,7 @@ def alone(databases: TestDatabases, sandbox_psp: RunningProcess) -> Iterator[Sho
 
 
 def claim(shop: Shop, key: str, *, now: datetime = NOW, **changes: Any) -> Claim | Answer:
-    request = {
+    request: dict[str, Any] = {
         "merchant": shop.merchant,
         "livemode": False,
         "key": key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin
 from django.urls import reverse
@@ -24,9 +25,10 @@ def _all_pages(life: Life) -> list[str]:
         pages.append(reverse(f"{name}_changelist"))
         for row in model._default_manager.order_by("-pk")[:12]:
             pages.append(reverse(f"{name}_change", args=[row.pk]))
-            if hasattr(model, "history") and model._meta.app_label == "payments":
+            history: Any = getattr(row, "history", None)
+            if history is not None and model._meta.app_label == "payments":
                 pages.append(reverse(f"{name}_history", args=[row.pk]))
-                version = row.history.latest().history_id
+                version = history.latest().history_id
                 pages.append(reverse(f"{name}_simple_history", args=[row.pk, version]))
     return pages
 
