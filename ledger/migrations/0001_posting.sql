@@ -88,6 +88,53 @@ BEGIN
   RETURN stored.id;
 END $$;
 
+-- Posts one entry whose accounts all exist; NULL when one does not, negative when it was known.
+-- This is the usual case: plain statements start faster than the one below that serves every case.
+-- Runs inside ledger_post alone, and with its settings.
+CREATE FUNCTION ledger_post_one(posting jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  account_ids bigint[];
+  new_id      bigint;
+BEGIN
+  account_ids := ARRAY(
+    SELECT (SELECT a.id FROM public.ledger_account a
+             WHERE a.owner = coalesce(l.owner, '') AND a.code = l.code
+               AND a.currency = l.currency AND a.livemode = (posting -> 'livemode')::boolean
+               AND a.kind = l.kind AND a.floor_minor IS NOT DISTINCT FROM l.floor_minor)
+      FROM ROWS FROM (jsonb_to_recordset(posting -> 'lines') AS (
+             code text, owner text, currency text, kind text, floor_minor bigint))
+           WITH ORDINALITY AS l(code, owner, currency, kind, floor_minor, line_number)
+     ORDER BY l.line_number);
+  IF array_position(account_ids, NULL) IS NOT NULL THEN
+    RETURN NULL;
+  END IF;
+  INSERT INTO public.ledger_journal_entry
+         (idempotency_key, kind, livemode, line_count, source_type, source_id, description,
+          enforces_floors, effective_at, reverses, resolves, metadata)
+  VALUES (posting ->> 'idempotency_key', posting ->> 'kind', (posting -> 'livemode')::boolean,
+          jsonb_array_length(posting -> 'lines'), posting ->> 'source_type',
+          posting ->> 'source_id', coalesce(posting ->> 'description', ''),
+          (posting -> 'enforces_floors')::boolean, (posting ->> 'effective_at')::timestamptz,
+          (posting ->> 'reverses')::bigint, (posting ->> 'resolves')::bigint,
+          coalesce(posting -> 'metadata', '{}'))
+  ON CONFLICT ON CONSTRAINT ledger_journal_entry_idempotency DO NOTHING
+  RETURNING id INTO new_id;
+  IF new_id IS NULL THEN
+    RETURN -public.ledger_known_entry(posting);
+  END IF;
+  INSERT INTO public.ledger_line (entry_id, line_number, account_id, currency, pending,
+                                  debit_minor, credit_minor, description)
+  SELECT new_id, l.line_number, account_ids[l.line_number], l.currency,
+         coalesce(l.pending, false), coalesce(l.debit_minor, 0), coalesce(l.credit_minor, 0),
+         coalesce(l.description, '')
+    FROM ROWS FROM (jsonb_to_recordset(posting -> 'lines') AS (
+           currency text, debit_minor bigint, credit_minor bigint, pending boolean,
+           description text))
+         WITH ORDINALITY AS l(currency, debit_minor, credit_minor, pending, description,
+                              line_number);
+  RETURN new_id;
+END $$;
+
 -- Posts any number of entries in one statement: all of them or none.
 -- postings: [{"idempotency_key", "kind", "livemode", "source_type", "source_id", "description",
 --             "enforces_floors", "effective_at", "reverses", "resolves", "metadata",
@@ -98,9 +145,16 @@ CREATE FUNCTION ledger_post(postings jsonb) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
+  only_id bigint;
   written bigint[];
   ids     bigint[];
 BEGIN
+  IF jsonb_array_length(postings) = 1 THEN
+    only_id := public.ledger_post_one(postings -> 0);
+    IF only_id IS NOT NULL THEN
+      RETURN ARRAY[only_id];
+    END IF;
+  END IF;
   -- The first attempt is the whole work when all accounts exist and all keys are new. Otherwise it
   -- has written the new entries, or nothing if an account was missing, and is made once more.
   FOR attempt IN 1..2 LOOP

@@ -397,6 +397,7 @@ def test_what_is_written_stays(attacker: Attacker, statement: str) -> None:
         "ALTER FUNCTION ledger_post(jsonb) SET session_replication_role = replica",
         "SET session_replication_role = replica",
         "SELECT ledger_known_entry('{}')",
+        "SELECT ledger_post_one('{}')",
         "SELECT ledger_judge_floor(1, 1)",
         "CREATE RULE attack AS ON INSERT TO ledger_line DO INSTEAD NOTHING",
         "CREATE TRIGGER attack AFTER INSERT ON ledger_line"
