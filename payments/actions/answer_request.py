@@ -47,7 +47,7 @@ def answer_request(*, claim: Claim, clock: Clock) -> Answer:
     except FlorinError as refusal:
         if refusal.retry_after_seconds is not None:
             claim.abandon()
-        elif refusal.status < 500:
+        else:
             _remember_refusal(claim, refusal, now=clock())
         raise
     if answer.status == UNFINISHED:

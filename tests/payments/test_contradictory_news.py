@@ -9,12 +9,21 @@ from typing import Any
 import pytest
 
 from payments.actions.answer_request import answer_request
+from payments.actions.apply_provider_event import _attempt_for
 from payments.actions.change import Cause
-from payments.actions.record_outcome import retry_delay
+from payments.actions.record_outcome import record_outcome, retry_delay
 from payments.actions.resume_payment import lease_operation, resume_due
-from payments.idempotency import Claim
+from payments.idempotency import Answer, Claim
 from payments.models import Payment, ProviderOperation
-from payments.providers.base import Exchange, Outcome, Result
+from payments.providers.base import (
+    Exchange,
+    Observation,
+    ObservedStatus,
+    Outcome,
+    PaymentSnapshot,
+    ProviderError,
+    Result,
+)
 from tests.payments.shop import Shop, create_parameters, new_key
 from webhooks import inbox
 
@@ -37,8 +46,8 @@ def tell(shop: Shop, payment: Payment, **changes: Any) -> inbox.Received:
     return received
 
 
-def tell_as_stripe(shop: Shop, event_type: str, about: dict[str, Any]) -> None:
-    """Bring an event in Stripe's words to the shop's account."""
+def tell_as_stripe(shop: Shop, event_type: str, about: dict[str, Any]) -> inbox.InboxEventView:
+    """Bring an event in Stripe's words to the shop's account; gives it as it was stored."""
     event = {
         "id": f"evt_{secrets.token_hex(10)}",
         "object": "event",
@@ -47,17 +56,31 @@ def tell_as_stripe(shop: Shop, event_type: str, about: dict[str, Any]) -> None:
         "livemode": False,
         "data": {"object": about},
     }
-    inbox.receive(
+    raw = json.dumps(event).encode()
+    received = inbox.receive(
         provider="stripe",
         account_id=shop.account.pk,
         event_id=str(event["id"]),
         event_type=event_type,
         subject=str(about.get("payment_intent", "")),
-        raw=json.dumps(event).encode(),
+        raw=raw,
         headers={},
         received_at=shop.now(),
     )
     shop.drain()
+    return inbox.InboxEventView(
+        id=received.id,
+        provider="stripe",
+        account_id=shop.account.pk,
+        event_id=str(event["id"]),
+        event_type=event_type,
+        subject="",
+        raw=raw,
+        headers={},
+        received_at=shop.now(),
+        deferrals=0,
+        failures=0,
+    )
 
 
 def unknown(shop: Shop, **parameters: Any) -> Payment:
@@ -290,3 +313,120 @@ def test_a_key_that_the_provider_is_still_working_on_is_tried_again_soon() -> No
     assert 0 < retry_delay(1).total_seconds() <= 4
     assert retry_delay(99).total_seconds() <= 3600
     assert Cause(type="poll").id == ""
+
+
+def declined(**more: Any) -> Result:
+    """A provider's no to one of our calls."""
+    exchange = Exchange(
+        operation="call", method="POST", url="", request={}, http_status=402, response={}
+    )
+    error = ProviderError(code="provider_rejected", message="No.")
+    return Result(outcome=Outcome.DECLINED, exchange=exchange, error=error, **more)
+
+
+def leased(shop: Shop, payment: Payment) -> ProviderOperation:
+    """The payment's open operation, held by this test."""
+    shop.ahead_by(minutes=5)
+    operation = payment.operations.get(finished_at=None)
+    held = lease_operation(operation.pk, now=shop.now())
+    assert held is not None
+    return held
+
+
+def record(shop: Shop, operation: ProviderOperation, result: Result) -> Answer:
+    with shop.acting():
+        return record_outcome(operation, result, cause=Cause(type="poll"), now=shop.now())
+
+
+def test_a_no_because_it_was_done_already_is_a_yes(shop: Shop) -> None:
+    payment = shop.created(capture_method="manual")
+    shop.settings(drop_after_commit=1)
+    shop.capture(payment.pk)
+    done = PaymentSnapshot(
+        provider_reference=shop.provider_reference(payment.pk),
+        status=ObservedStatus.CAPTURED,
+        amount_minor=4200,
+        amount_captured_minor=4200,
+        currency="EUR",
+        version=99,
+    )
+    answer = record(shop, leased(shop, payment), declined(snapshot=done))
+    assert (answer.status, answer.body["status"]) == (200, "captured")
+    assert payment.operations.get(kind="capture").error is None
+
+
+def test_a_no_that_the_provider_has_overtaken_leaves_the_hold(shop: Shop) -> None:
+    payment = unknown(shop, capture_method="manual")
+    shop.deliver_events()
+    assert shop.payment(payment.pk).state == "authorized"
+    record(shop, leased(shop, payment), declined())
+    assert shop.payment(payment.pk).state == "authorized"
+
+
+def test_an_answer_about_another_object_than_the_attempts_own_ends_with_a_person(
+    shop: Shop,
+) -> None:
+    payment = unknown(shop)
+    payment.attempts.update(provider_reference="sbp_another")
+    shop.resume(payment.pk)
+    after = shop.payment(payment.pk)
+    assert (after.state, after.poll_due_at) == ("in_review", None)
+    assert "belongs to sbp_another" in after.review_reason
+
+
+def test_a_capture_that_is_known_done_needs_no_person_when_its_answer_never_comes(
+    shop: Shop,
+) -> None:
+    payment = shop.created(capture_method="manual")
+    shop.settings(drop_after_commit=1)
+    shop.capture(payment.pk)
+    shop.deliver_events()
+    assert shop.payment(payment.pk).state == "captured"
+    shop.settings(outage=True)
+    shop.ahead_by(days=10)
+    shop.resume(payment.pk)
+    assert shop.payment(payment.pk).state == "captured"
+    assert payment.operations.get(kind="capture").outcome == "exhausted"
+
+
+def test_news_that_names_only_our_payment_finds_the_try_that_has_no_object_yet(shop: Shop) -> None:
+    payment = unknown(shop)
+    received = tell_as_stripe(shop, "customer.updated", {"id": "cus_1", "object": "customer"})
+    observation = Observation(
+        event_id="evt_1",
+        event_type="charge.updated",
+        provider_reference="",
+        our_reference=payment.pk,
+        occurred_at=shop.now(),
+        snapshot=None,
+    )
+    found = _attempt_for(received, observation)
+    assert found == payment.attempts.get()
+
+
+def test_a_second_decline_of_another_charge_is_another_try(shop: Shop) -> None:
+    payment = shop.created(payment_method="tok_insufficient_funds")
+    tell_as_stripe(
+        shop,
+        "payment_intent.payment_failed",
+        {
+            "id": shop.provider_reference(payment.pk),
+            "object": "payment_intent",
+            "amount": 4200,
+            "amount_received": 0,
+            "amount_capturable": 0,
+            "currency": "eur",
+            "status": "requires_payment_method",
+            "latest_charge": "ch_another",
+            "metadata": {},
+            "last_payment_error": {
+                "type": "card_error",
+                "code": "card_declined",
+                "decline_code": "insufficient_funds",
+                "charge": "ch_another",
+                "message": "No.",
+            },
+        },
+    )
+    assert payment.attempts.count() == 2
+    assert shop.payment(payment.pk).state == "created"

@@ -47,7 +47,11 @@ TARGETS = {
         "tests/payments/test_create_payment.py",
         "tests/payments/test_resume_payment.py",
     ],
-    "ledger/posting.py": ["tests/ledger"],
+    "ledger/posting.py": [
+        "tests/ledger/test_posting.py",
+        "tests/ledger/test_reversals.py",
+        "tests/ledger/test_floors_and_holds.py",
+    ],
 }
 REQUIRED_SHARE = 0.9
 WORKERS = 2
@@ -100,9 +104,9 @@ def mutations_of(node: ast.AST) -> Iterator[Mutation]:
     elif isinstance(node, ast.BoolOp):
         swapped = ast.Or if isinstance(node.op, ast.And) else ast.And
         yield f"→ {swapped.__name__}", lambda n: setattr(n, "op", swapped())
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, bool):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int):
         value = node.value
-        changed = (not value) if isinstance(value, bool) else value + 1
+        changed = not value if isinstance(value, bool) else value + 1
         yield f"{value} → {changed}", lambda n: setattr(n, "value", changed)
     elif isinstance(node, ast.If | ast.IfExp | ast.While):
         yield "condition negated", _negate
@@ -111,7 +115,7 @@ def mutations_of(node: ast.AST) -> Iterator[Mutation]:
     elif isinstance(node, ast.Call) and node.keywords and not _is_declaration(node):
         for place, keyword in enumerate(node.keywords):
             if keyword.arg:
-                yield f"without {keyword.arg}=", lambda n, place=place: n.keywords.pop(place)
+                yield f"without {keyword.arg}=", _drop_keyword(place)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield "statement left out", lambda n: setattr(n, "value", ast.Constant(None))
 
@@ -120,6 +124,14 @@ def _set_operator(place: int, operator: type[ast.cmpop]) -> Callable[[ast.AST], 
     def change(node: ast.AST) -> None:
         assert isinstance(node, ast.Compare)
         node.ops[place] = operator()
+
+    return change
+
+
+def _drop_keyword(place: int) -> Callable[[ast.AST], None]:
+    def change(node: ast.AST) -> None:
+        assert isinstance(node, ast.Call)
+        node.keywords.pop(place)
 
     return change
 
