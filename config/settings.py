@@ -144,6 +144,9 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Celery closes the database connection around every task, which would double an event's latency;
+# config/celery.py checks it before each task instead.
+CELERY_DB_REUSE_MAX = 1000
 # Leaks of a long-lived pool process end with it; a stop lets running tasks end first.
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.int("FLORIN_WORKER_MEMORY_KILOBYTES", 400_000)
