@@ -49,6 +49,7 @@ TARGETS = {
     ],
     "ledger/posting.py": [
         "tests/ledger/test_posting.py",
+        "tests/ledger/test_posting_arguments.py",
         "tests/ledger/test_reversals.py",
         "tests/ledger/test_floors_and_holds.py",
     ],
@@ -114,7 +115,7 @@ def mutations_of(node: ast.AST) -> Iterator[Mutation]:
         yield "returns None", lambda n: setattr(n, "value", ast.Constant(None))
     elif isinstance(node, ast.Call) and node.keywords and not _is_declaration(node):
         for place, keyword in enumerate(node.keywords):
-            if keyword.arg:
+            if keyword.arg and keyword.arg != "strict":
                 yield f"without {keyword.arg}=", _drop_keyword(place)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield "statement left out", lambda n: setattr(n, "value", ast.Constant(None))
@@ -164,11 +165,13 @@ def _is_declaration(node: ast.Call) -> bool:
 def _sites(tree: ast.Module) -> Iterator[tuple[ast.AST, int, Mutation]]:
     """(node, line, mutation) of everything that can be changed, always in the same order.
 
-    Left out: assertions and messages, which no caller can tell apart.
+    Left out: assertions (`zip(strict=True)` is one), messages and declarations of dataclasses.
     """
     skipped: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assert | ast.JoinedStr):
+        declared = isinstance(node, ast.Call) and _is_declaration(node)
+        asserted = isinstance(node, ast.keyword) and node.arg == "strict"
+        if isinstance(node, ast.Assert | ast.JoinedStr) or declared or asserted:
             skipped.update(id(inner) for inner in ast.walk(node))
     line = 0
     for node in ast.walk(tree):
