@@ -90,11 +90,10 @@ def close_side_connection() -> None:
 
 def _side_connection() -> BaseDatabaseWrapper:
     if getattr(_local, "process_id", None) != os.getpid():  # never share one across a fork
-        _local.process_id = os.getpid()
-        _local.connection = connections[DEFAULT_DB_ALIAS].copy()
-    side: BaseDatabaseWrapper = _local.connection
-    side.close_if_unusable_or_obsolete()
-    if side.connection is None:
-        with side.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = off")
-    return side
+        side = connections[DEFAULT_DB_ALIAS].copy()
+        options = side.settings_dict["OPTIONS"]
+        options["options"] = f"{options.get('options', '')} -c synchronous_commit=off"
+        _local.process_id, _local.connection = os.getpid(), side
+    kept: BaseDatabaseWrapper = _local.connection
+    kept.close_if_unusable_or_obsolete()
+    return kept

@@ -56,7 +56,7 @@ def test_four_sweepers_that_keep_being_killed_lose_double_and_reorder_nothing(
 
 
 @pytest.mark.timeout(180)
-def test_a_worker_handles_what_is_committed_without_any_sweeper(
+def test_a_worker_needs_no_sweeper_and_survives_a_restart_of_the_database(
     private: PrivateServers, owner: psycopg.Connection, tmp_path: Path
 ) -> None:
     with running(
