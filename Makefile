@@ -19,7 +19,7 @@ help: ## list these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: ## make .venv and install the locked dependencies (again only when the lock changed)
-	@tools/install.sh
+	@deploy/install.sh
 
 run: install ## start everything, take one sample payment, serve until Ctrl-C
 	@exec $(PYTHON_BIN) manage.py run_florin --with-parent --port $(PORT) $(if $(filter-out 0,$(ONCE)),--once)
