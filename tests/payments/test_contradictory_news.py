@@ -430,3 +430,23 @@ def test_a_second_decline_of_another_charge_is_another_try(shop: Shop) -> None:
     )
     assert payment.attempts.count() == 2
     assert shop.payment(payment.pk).state == "created"
+
+
+@pytest.mark.parametrize("created_before", [True, False])
+def test_asking_that_shows_nothing_yet_changes_nothing_while_the_key_lives(
+    shop: Shop, created_before: bool
+) -> None:
+    if created_before:
+        payment = shop.created(confirm=False, payment_method="")
+        shop.settings(fail_before_commit=2)
+        assert shop.confirm(payment.pk).status == 202
+    else:
+        shop.settings(fail_before_commit=2)
+        payment = shop.payment(shop.create().payment_id)
+    for _ in range(2):  # the first sends the same key again, the second asks
+        assert shop.resume(payment.pk).status == 202
+    after = shop.payment(payment.pk)
+    assert (after.state, after.outcome) == ("processing", "unknown")
+    assert shop.movements(payment.pk) == []
+    shop.resume(payment.pk)
+    assert shop.payment(payment.pk).state == "captured"
