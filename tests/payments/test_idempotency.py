@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 
 from payments import idempotency
 from payments.errors import FlorinError
@@ -344,3 +346,43 @@ def test_what_is_no_key_is_refused(given: str | None, code: str) -> None:
     with pytest.raises(FlorinError) as refused:
         idempotency.validate_key(given)
     assert (refused.value.code.name, refused.value.param) == (code, "Idempotency-Key")
+
+
+def test_of_two_merchants_with_one_key_each_gets_its_own_again(
+    shop: Shop, another_shop: Shop
+) -> None:
+    key = new_key()
+    claimed(shop, key)
+    second = claimed(another_shop, key)
+    assert claimed(another_shop, key, now=after(minutes=2)).row_id == second.row_id
+
+
+def test_a_claim_is_never_part_of_a_larger_transaction(shop: Shop) -> None:
+    key = new_key()
+    claimed(shop, key)
+
+    def claim_inside() -> None:
+        with transaction.atomic():
+            claim(shop, key, now=after(minutes=2))
+
+    def complete_inside() -> None:
+        with transaction.atomic():
+            idempotency.claim_unfinished(now=NOW, limit=1)
+
+    for inside in (claim_inside, complete_inside):
+        with pytest.raises(RuntimeError, match="durable"):
+            inside()
+
+
+def test_the_completer_does_not_wait_for_a_request_that_somebody_holds(
+    alone: Shop, databases: TestDatabases
+) -> None:
+    held, free = claimed(alone, new_key()), claimed(alone, new_key())
+    url = urlsplit(databases.servers.database_owner_url)
+    name = connections["default"].settings_dict["NAME"]
+    with psycopg.connect(urlunsplit(url._replace(path=f"/{name}"))) as holder:
+        holder.execute(
+            "SELECT FROM payments_idempotencykey WHERE id = %s FOR UPDATE", [held.row_id]
+        )
+        (taken,) = idempotency.claim_unfinished(now=after(minutes=3), limit=5)
+    assert taken.row_id == free.row_id
