@@ -68,7 +68,7 @@ _CARD = re.compile(
 )
 _SECRET_TEXTS = (
     re.compile(r"\b(bearer |basic )\s*[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
-    re.compile(r"\b((?:sk|rk)_(?:test|live)_)[0-9A-Za-z]+"),
+    re.compile(r"\b((?:sk|rk)_(?:test|live)_|sbx_sk_)[0-9A-Za-z_-]+"),
     re.compile(r"\b(whsec_)[0-9A-Za-z+/=]+"),
     re.compile(r"\b([0-9A-Za-z_]+_secret_)[0-9A-Za-z]+"),
 )

@@ -1,11 +1,11 @@
 """The payment machine as data: fourteen states and every edge between them.
 
 Mental model: a payment moves only along a row of `EDGES`. The model's django-fsm methods are made
-from this table, `actions.transition.advance` is the only caller, and the database refuses a state
+from this table, `actions.change.Change.advance` is the only caller, and the database refuses a state
 change that has no matching transition record. Amounts, not states, carry what is partial.
 
 The last column says who takes the edge: "payer or merchant asked" (confirm, cancel, ...), "the PSP
-told us" (psp_*), or "we learnt it late" (late_*). Five states have no edge into them yet:
+told us" (psp_*), or "we learnt it late" (late_*). Four states have no edge into them yet:
 partially_captured, disputed, refunded, reversed are entered by operations that arrive with
 refunds, disputes and partial captures; nothing here pretends otherwise.
 """
@@ -92,7 +92,14 @@ EVENTS: tuple[str, ...] = tuple(dict.fromkeys(edge.event for edge in EDGES))
 
 # States in which the PSP still owes us news, so that a poller asks when no webhook comes.
 AWAITING_PROVIDER = frozenset(
-    {State.CREATED, State.REQUIRES_ACTION, State.PROCESSING, State.CAPTURE_PENDING, State.CAPTURED}
+    {
+        State.CREATED,
+        State.REQUIRES_ACTION,
+        State.PROCESSING,
+        State.AUTHORIZED,
+        State.CAPTURE_PENDING,
+        State.CAPTURED,
+    }
 )
 
 

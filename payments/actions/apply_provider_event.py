@@ -15,7 +15,7 @@ from typing import Literal
 from audit import log
 from payments.access import locked_payment
 from payments.actions.change import Cause, Change
-from payments.actions.observe import Effect, observe
+from payments.actions.observe import REFUSALS, Effect, observe
 from payments.models import Attempt, Payment
 from payments.providers import provider_for
 from payments.providers.base import Observation
@@ -32,6 +32,8 @@ def apply_provider_event(event: InboxEventView, *, now: datetime) -> Applied:
     if not observation.relevant:
         return Applied(outcome="ignored", reason=f"{event.event_type} is not about a payment")
     attempt = _attempt_for(event, observation)
+    if attempt is None and not observation.our_reference:
+        return Applied(outcome="ignored", reason="the provider's object is not one of ours")
     if attempt is None:
         return Applied(outcome="deferred", reason="no payment with this reference yet")
     with log.acting_as(log.Actor(type="psp", id=event.provider, display=event.account_id)):
@@ -45,9 +47,14 @@ def _apply(
     attempt.refresh_from_db()
     change = Change(payment, cause=Cause(type="provider_event", id=event.id), now=now)
     effect = Effect.SUPERSEDED
-    if observation.snapshot is not None:
-        effect = observe(change, attempt, observation.snapshot)
-    if observation.fetch_needed or effect == Effect.UNRECOGNISED:
+    snapshot = observation.snapshot
+    refusal = snapshot is not None and snapshot.status in REFUSALS
+    # While a call is under way only its own answer may say that it was refused: this may be the
+    # refusal of an earlier try.
+    if snapshot is not None and not (refusal and _call_under_way(payment)):
+        effect = observe(change, attempt, snapshot, current=False)
+    unsure = refusal and effect == Effect.SUPERSEDED and attempt.state == Attempt.State.SUBMITTED
+    if observation.fetch_needed or effect == Effect.UNRECOGNISED or unsure:
         payment.poll_due_at = now
     had_effect = effect == Effect.APPLIED or observation.fetch_needed
     outcome: Literal["processed", "superseded"] = "processed" if had_effect else "superseded"
@@ -69,6 +76,10 @@ def _apply(
     )
     change.write()
     return Applied(outcome=outcome, reason=reason, payment_id=payment.pk)
+
+
+def _call_under_way(payment: Payment) -> bool:
+    return payment.operations.filter(finished_at__isnull=True).exists()
 
 
 def _attempt_for(event: InboxEventView, observation: Observation) -> Attempt | None:

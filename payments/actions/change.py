@@ -55,12 +55,16 @@ POLL_FIRST_SECONDS: dict[State, int] = {
     State.REQUIRES_ACTION: 60,
     State.CAPTURE_PENDING: 15,
     State.CAPTURED: 60,
+    State.AUTHORIZED: 3600,
     State.SETTLED: 300,
 }
 POLL_INTERVAL_MAX = timedelta(hours=6)
-# Waits that may never end are asked about this often and then left to the provider's webhook: a
-# payment nobody ever confirms, and a settled one whose fee the provider has not told.
-POLLS_MAX: dict[State, int] = {State.CREATED: 10, State.SETTLED: 10}
+# Waits that may never end (a payment nobody confirms, a fee nobody tells) become rare, and never
+# stop: a webhook that was lost is found within a day.
+POLL_INTERVAL_MAX_OF: dict[State, timedelta] = {
+    State.CREATED: timedelta(hours=24),
+    State.SETTLED: timedelta(hours=24),
+}
 
 # Columns a change may write: what a payment is (whose, how much, in what) never changes.
 _MUTABLE = [
@@ -157,6 +161,18 @@ class Change:
                 occurred_at=self.now,
             )
         )
+
+    def contradict(self, words: str) -> bool:
+        """The PSP said what our books cannot take in: remember the words, audit and announce them,
+        once. False when the same was said before.
+        """
+        reason = words[:200]
+        if self.payment.review_reason == reason:
+            return False
+        self.payment.review_reason = reason
+        self.audit("provider.contradiction", {"words": words})
+        self._announce("payment.contradicted", None)
+        return True
 
     def keep(self, row: Attempt | ProviderOperation) -> None:
         """Have `write` insert or update a row of this payment as it then is."""
@@ -264,13 +280,12 @@ class Change:
             self.payment.poll_count = 0
         state = State(self.payment.state)
         fee_missing = state == State.SETTLED and self.payment.provider_fee_minor is None
-        waits = state in AWAITING_PROVIDER or fee_missing
-        if not waits or self.payment.poll_count >= POLLS_MAX.get(
-            state, self.payment.poll_count + 1
-        ):
+        if state not in AWAITING_PROVIDER and not fee_missing:
             self.payment.poll_due_at = None
             return
         doubled = timedelta(
             seconds=POLL_FIRST_SECONDS[state] * 2 ** min(self.payment.poll_count, 20)
         )
-        self.payment.poll_due_at = self.now + min(doubled, POLL_INTERVAL_MAX)
+        self.payment.poll_due_at = self.now + min(
+            doubled, POLL_INTERVAL_MAX_OF.get(state, POLL_INTERVAL_MAX)
+        )

@@ -57,6 +57,7 @@ PATHS: dict[tuple[State, ObservedStatus], tuple[str, ...]] = {
 # States in which money was taken: a PSP that now says the payment was canceled, or that another
 # attempt took money too, contradicts our books.
 MONEY_TAKEN = frozenset({State.CAPTURED, State.SETTLED})
+REFUSALS = frozenset({ObservedStatus.DECLINED, ObservedStatus.FAILED})
 MONEY_NEWS = frozenset({ObservedStatus.AUTHORIZED, ObservedStatus.CAPTURED})
 
 
@@ -72,11 +73,15 @@ class ContradictoryNews(Exception):
     """The PSP says something that our books cannot take in; a person must decide."""
 
 
-def observe(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Effect:
+def observe(
+    change: Change, attempt: Attempt, snapshot: PaymentSnapshot, *, current: bool
+) -> Effect:
     """Bring the locked payment to what `snapshot` says, as far as the machine allows.
 
     The caller holds the payment's lock and writes `change` afterwards; `attempt` is the one the
-    news is about and is saved here. Raises ContradictoryNews.
+    news is about and is kept here. `current` says that the snapshot cannot be older than the
+    attempt: the answer to its own call, or a look-up while nothing was under way. Raises
+    ContradictoryNews.
     """
     payment = change.payment
     if snapshot.version and snapshot.version < attempt.provider_version:
@@ -86,7 +91,7 @@ def observe(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Effe
         return Effect.UNRECOGNISED
     if _differs(payment, snapshot):
         return _hold_for_review(change, attempt, snapshot)
-    path = _path(change, attempt, snapshot)
+    path = _path(change, attempt, snapshot, current=current)
     if path and path[0] == "client_confirmed":
         attempt = _attempt_for_payer(change, attempt, snapshot)
     _bind(attempt, snapshot)
@@ -148,7 +153,9 @@ def _hold_for_review(change: Change, attempt: Attempt, snapshot: PaymentSnapshot
     return Effect.APPLIED
 
 
-def _path(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def _path(
+    change: Change, attempt: Attempt, snapshot: PaymentSnapshot, *, current: bool
+) -> tuple[str, ...]:
     """The edges to take, with old news about an earlier attempt answered by none."""
     payment = change.payment
     state = State(payment.state)
@@ -160,9 +167,11 @@ def _path(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> tuple[
         )
     if state in MONEY_TAKEN and snapshot.status == ObservedStatus.CANCELED:
         raise ContradictoryNews("the provider canceled a payment whose money we have booked")
-    declined = snapshot.status in (ObservedStatus.DECLINED, ObservedStatus.FAILED)
-    if declined and (about_an_earlier_try or (over and not _is_new_try(attempt, snapshot))):
-        return ()
+    if snapshot.status in REFUSALS:
+        if about_an_earlier_try or (over and not _is_new_try(attempt, snapshot)):
+            return ()
+        if not over and not current and not is_about(attempt, snapshot):
+            return ()
     if state == State.REQUIRES_ACTION and snapshot.status == ObservedStatus.REQUIRES_ACTION:
         same = dict(snapshot.next_action or {}) == (payment.next_action or {})
         return () if same else ("psp_action_required",)
@@ -173,6 +182,18 @@ def _path(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> tuple[
     return tuple(
         _decline_event(payment, attempt, error) if event == _DECLINE else event for event in path
     )
+
+
+def is_about(attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
+    """True when a refusal is surely not that of an earlier try on the same PSP object: the PSP
+    counts it higher, or names another charge. Where neither tells, it is not sure.
+    """
+    if attempt.number == 1:
+        return True
+    if snapshot.attempt_number:
+        return snapshot.attempt_number > attempt.earlier_try
+    charge = snapshot.charge_reference
+    return bool(charge) and charge != attempt.earlier_charge_reference
 
 
 def _is_new_try(attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
@@ -209,6 +230,8 @@ def next_attempt(payment: Payment, previous: Attempt, *, now: datetime) -> Attem
         provider_reference=previous.provider_reference,
         provider_version=previous.provider_version,
         provider_try=previous.provider_try,
+        earlier_try=previous.provider_try,
+        earlier_charge_reference=previous.charge_reference or previous.earlier_charge_reference,
         created_at=now,
     )
 
@@ -313,11 +336,13 @@ def _learn_money_facts(change: Change, attempt: Attempt, snapshot: PaymentSnapsh
 
 
 def _learn_fee(change: Change, fee_minor: int, currency: str) -> bool:
+    """Book the fee once. A fee that cannot be booked is a person's matter and takes nothing back:
+    the captured money stays booked.
+    """
     payment = change.payment
     if currency != payment.currency:
-        raise ContradictoryNews(
-            f"the provider's fee is in {currency}, the payment in {payment.currency}: "
-            "settlement in another currency must be set up first"
+        return change.contradict(
+            f"The provider's fee is in {currency}, the payment in {payment.currency}."
         )
     if payment.provider_fee_minor is None:
         payment.provider_fee_minor = fee_minor
@@ -325,7 +350,7 @@ def _learn_fee(change: Change, fee_minor: int, currency: str) -> bool:
         change.audit("payment.provider_fee_learnt", {"fee_minor": fee_minor, "currency": currency})
         return True
     if payment.provider_fee_minor != fee_minor:
-        raise ContradictoryNews(
-            f"the provider's fee was {payment.provider_fee_minor} and is now {fee_minor}"
+        return change.contradict(
+            f"The provider's fee was {payment.provider_fee_minor} and is now {fee_minor}."
         )
     return False

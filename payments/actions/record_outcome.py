@@ -18,10 +18,12 @@ from payments import idempotency, rows
 from payments.access import current_attempt, locked_again, locked_payment
 from payments.actions.change import Cause, Change
 from payments.actions.observe import (
+    REFUSALS,
     ContradictoryNews,
     Effect,
     decline,
     error_object,
+    is_about,
     observe,
     refuse_open_attempt,
 )
@@ -46,7 +48,6 @@ CONTRADICTED = "contradicted"  # the PSP said something our books cannot take in
 Settle = Callable[[Change, Attempt], str]
 
 _WAITING = frozenset({State.PROCESSING, State.CAPTURE_PENDING})
-_REFUSED = frozenset({ObservedStatus.DECLINED, ObservedStatus.FAILED})
 _NOT_EXECUTED = ProviderError(
     code="provider_not_executed",
     message="The provider has no trace of this request; nothing was done.",
@@ -65,7 +66,7 @@ def record_outcome(
         if result.outcome in (Outcome.NOT_SENT, Outcome.UNKNOWN):
             return ""
         assert result.snapshot is not None, f"Bug! {result.outcome} came without a snapshot"
-        effect = observe(change, attempt, result.snapshot)
+        effect = observe(change, attempt, result.snapshot, current=True)
         return "" if effect == Effect.UNRECOGNISED else result.outcome.value
 
     return _record(operation, result, settle, cause=cause, now=now)
@@ -89,10 +90,15 @@ def conclude(
     def settle(change: Change, attempt: Attempt) -> str:
         snapshot = result.snapshot
         if snapshot is not None:
-            observe(change, attempt, snapshot)
+            observe(change, attempt, snapshot, current=False)
+            if snapshot.status in REFUSALS and not is_about(attempt, snapshot) and not expired:
+                return ""  # perhaps the refusal of the try before: the call may still be under way
             if _shows_execution(operation, snapshot.status):
-                refused = snapshot.status in _REFUSED
-                return Outcome.DECLINED.value if refused else Outcome.OK.value
+                if snapshot.status not in REFUSALS:
+                    return Outcome.OK.value
+                if is_about(attempt, snapshot):
+                    operation.error = error_object(snapshot.error) if snapshot.error else None
+                    return Outcome.DECLINED.value
             if expired:
                 operation.error = error_object(_NOT_EXECUTED)
                 return _take_in_decline(change, operation, attempt, _NOT_EXECUTED, result)
@@ -116,7 +122,12 @@ def _record(
         except ContradictoryNews as contradiction:
             words = str(contradiction)
             return note_contradiction(
-                operation.payment_id, words, cause=cause, now=now, operation=operation
+                operation.payment_id,
+                words,
+                cause=cause,
+                now=now,
+                operation=operation,
+                result=result,
             )
     except LeaseLost:
         payment = Payment.objects.select_related("provider_account").get(pk=operation.payment_id)
@@ -180,6 +191,7 @@ def note_contradiction(
     cause: Cause,
     now: datetime,
     operation: ProviderOperation | None = None,
+    result: Result | None = None,
 ) -> Answer:
     """Remember, after the rollback, that the PSP contradicts our books, and stop asking: the
     payment waits for a person, its money untouched.
@@ -188,8 +200,9 @@ def note_contradiction(
         payment = locked_payment(payment_id)
         attempt = current_attempt(payment)
         change = Change(payment, cause=cause, now=now)
-        change.audit("provider.contradiction", {"words": words})
-        payment.review_reason = words[:200]
+        if operation is not None and result is not None:
+            _audit_response(change, operation, result)
+        change.contradict(words)
         if can_take(payment.state, "integrity_mismatch"):
             change.advance("integrity_mismatch", attempt)
         payment.poll_due_at = None
@@ -230,7 +243,7 @@ def _take_in_decline(
     payment = change.payment
     snapshot = result.snapshot
     if snapshot is not None:
-        observe(change, attempt, snapshot)
+        observe(change, attempt, snapshot, current=True)
     if operation.kind in (Kind.CAPTURE, Kind.CANCEL):
         if snapshot is not None and _shows_execution(operation, snapshot.status):
             operation.error = None

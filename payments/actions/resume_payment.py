@@ -9,8 +9,11 @@ the object is fetched, and what cannot be learnt goes to a person (`in_review`).
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+import structlog
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 
@@ -28,6 +31,8 @@ from payments.providers.base import PaymentSnapshot
 # How long after its key has expired an operation is still asked about before people must look.
 ASKING_AFTER_EXPIRY = timedelta(hours=24)
 BATCH_SIZE = 20
+
+logger = structlog.get_logger(__name__)
 
 
 def resume_claimed_operation(claim: Claim, *, cause: Cause, clock: Clock) -> Answer:
@@ -86,19 +91,25 @@ def poll_payment(payment_id: str, *, clock: Clock) -> None:
     known = attempt is not None and attempt.provider_reference
     snapshot = fetch(attempt).snapshot if attempt is not None and known else None
     try:
-        _take_in_poll(payment_id, snapshot, now=clock())
+        _take_in_poll(payment, snapshot, now=clock())
     except ContradictoryNews as contradiction:
         note_contradiction(payment_id, str(contradiction), cause=Cause(type="poll"), now=clock())
 
 
-def _take_in_poll(payment_id: str, snapshot: PaymentSnapshot | None, *, now: datetime) -> None:
+def _take_in_poll(asked: Payment, snapshot: PaymentSnapshot | None, *, now: datetime) -> None:
+    """Take a look-up in, unless the payment moved or a call went out while it was made: then the
+    snapshot may be older than what we know, and the next poll asks again.
+    """
     with transaction.atomic(durable=True):
-        payment = locked_payment(payment_id)
+        payment = locked_payment(asked.pk)
+        being_driven = payment.operations.filter(finished_at__isnull=True).exists()
+        if being_driven or payment.version != asked.version:
+            snapshot = None
         attempt = current_attempt(payment)
         change = Change(payment, cause=Cause(type="poll"), now=now)
         change.postpone_poll()
         if snapshot is not None and attempt is not None:
-            observe(change, attempt, snapshot)
+            observe(change, attempt, snapshot, current=True)
         change.write()
 
 
@@ -113,12 +124,25 @@ def resume_due(*, clock: Clock) -> int:
         for operation_id in _due_operations(now):
             operation = lease_operation(operation_id, now=clock())
             if operation is not None:
-                resume_operation(operation, cause=Cause(type="poll"), clock=clock)
+                with _alone(operation.payment_id):
+                    resume_operation(operation, cause=Cause(type="poll"), clock=clock)
                 worked += 1
         for payment_id in _claim_due_polls(now):
-            poll_payment(payment_id, clock=clock)
+            with _alone(payment_id):
+                poll_payment(payment_id, clock=clock)
             worked += 1
     return worked
+
+
+@contextmanager
+def _alone(payment_id: str) -> Iterator[None]:
+    """What one payment raises is logged and keeps no other payment waiting; its lease runs out
+    and it is tried again.
+    """
+    try:
+        yield
+    except Exception:
+        logger.exception("payment_not_resumed", payment=payment_id)
 
 
 def _due_operations(now: datetime) -> list[str]:

@@ -406,6 +406,8 @@ class Migration(migrations.Migration):
                 ("error", models.JSONField(blank=True, null=True)),
                 ("provider_version", models.PositiveIntegerField(default=0)),
                 ("provider_try", models.PositiveIntegerField(default=0)),
+                ("earlier_try", models.PositiveIntegerField(default=0)),
+                ("earlier_charge_reference", models.CharField(blank=True, max_length=120)),
                 ("created_at", models.DateTimeField()),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 (

@@ -63,6 +63,10 @@ class Attempt(models.Model):
     # 0 where the PSP does not say.
     provider_version = models.PositiveIntegerField(default=0)
     provider_try = models.PositiveIntegerField(default=0)
+    # What the PSP's object held of the try before this one: an old decline that is told again
+    # must not pass for news of this try.
+    earlier_try = models.PositiveIntegerField(default=0)
+    earlier_charge_reference = models.CharField(max_length=120, blank=True)
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
