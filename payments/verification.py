@@ -19,17 +19,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 import audit.verify
 import ledger.integrity
 import ledger.sources
 import webhooks.integrity
+from payments import bookkeeping
 from payments.actions.change import ANNOUNCEMENTS
 from payments.actions.resume_payment import ASKING_AFTER_EXPIRY
 from payments.idempotency import COMPLETIONS_MAX
 from payments.models import IdempotencyKey, Payment, ProviderOperation
-from payments.states import EDGES, State
+from payments.states import AWAITING_PROVIDER, EDGES, State
 
 # Payments per range: some tens of megabytes at most, and a sign of life every second or two.
 RANGE_SIZE = 5_000
@@ -140,17 +141,8 @@ def check_books(now: datetime) -> Iterator[Offence | None]:
     for after, until in _ranges():
         with _snapshot():
             booked = _booked(after, until)
-            columns = (
-                "id",
-                "state",
-                "amount_captured_minor",
-                "amount_settled_minor",
-                "platform_fee_minor",
-                "provider_fee_minor",
-                "currency",
-            )
-            for row in _payments(after, until).values_list(*columns):
-                yield from _judge_books(*row, booked=booked.pop(row[0], {}))
+            for payment in _payments(after, until):
+                yield from _judge_books(payment, booked=booked.pop(payment.pk, {}), now=now)
         for payment_id, sums in booked.items():
             yield Offence(
                 kind="books_without_payment",
@@ -159,68 +151,105 @@ def check_books(now: datetime) -> Iterator[Offence | None]:
             )
 
 
-def _judge_books(
-    payment_id: str,
-    state: str,
-    captured: int,
-    settled: int,
-    platform_fee: int,
-    provider_fee: int | None,
-    currency: str,
-    *,
-    booked: dict[tuple[str, str], int],
-) -> Iterator[Offence | None]:
-    said = {
-        ("captured", currency): captured,
-        ("platform fee", currency): platform_fee if captured else 0,
-        ("settled", currency): settled - platform_fee if settled else 0,
-        ("provider fee", currency): provider_fee or 0,
-    }
-    said = {name: amount for name, amount in said.items() if amount}
+# (kind of entry, account, its owner, currency, live) -> (debits, credits) in minor units.
+_Sums = dict[tuple[str, str, str, str, bool], tuple[int, int]]
+
+
+def _judge_books(payment: Payment, *, booked: _Sums, now: datetime) -> Iterator[Offence | None]:
+    said = _expected(payment, now=now)
+    captured = payment.amount_captured_minor
     if said != booked:
         yield Offence(
             kind="books_differ",
-            object=payment_id,
-            detail=f"the payment says {_words(said)}; its ledger entries say {_words(booked)}",
+            object=payment.pk,
+            detail=f"the payment says {_words(_only(said, booked))}; its ledger entries say "
+            f"{_words(_only(booked, said))}",
         )
-    elif captured and State(state) in WITHOUT_MONEY:
+    elif captured and State(payment.state) in WITHOUT_MONEY:
         yield Offence(
             kind="money_in_state_without",
-            object=payment_id,
-            detail=f"it is {state}, and {captured} {currency} are captured and booked",
+            object=payment.pk,
+            detail=f"it is {payment.state}, and {captured} {payment.currency} are booked",
         )
-    elif state == State.SETTLED and settled != captured:
+    elif payment.state == State.SETTLED and payment.amount_settled_minor != captured:
         yield Offence(
             kind="settled_in_part",
-            object=payment_id,
-            detail=f"it is settled, with {settled} of {captured} {currency}",
+            object=payment.pk,
+            detail=f"it is settled, with {payment.amount_settled_minor} of {captured}",
         )
     yield None
 
 
-# (kind of entry, account, side) -> what the payment calls it.
-_MEANING = {
-    ("payment.captured", "psp:clearing", "debit"): "captured",
-    ("payment.captured", "platform_fee_income", "credit"): "platform fee",
-    ("payment.settled", "merchant:available", "credit"): "settled",
-    ("payment.provider_fee", "psp_fee_expense", "debit"): "provider fee",
-}
+def _expected(payment: Payment, *, now: datetime) -> _Sums:
+    """Every line that the payment's amounts ask for, as payments.bookkeeping describes them."""
+    happened = {
+        bookkeeping.captured: payment.amount_captured_minor > 0,
+        bookkeeping.provider_fee: payment.provider_fee_minor is not None,
+        bookkeeping.settled: payment.amount_settled_minor > 0,
+    }
+    sums: _Sums = {}
+    for describe in (function for function, it_did in happened.items() if it_did):
+        posting = describe(payment, now=now)
+        if posting is None:
+            continue
+        for line in posting.lines:
+            account = line.account
+            name = (posting.kind, account.code, account.owner, account.currency, account.livemode)
+            debit, credit = sums.get(name, (0, 0))
+            sums[name] = (debit + line.debit_minor, credit + line.credit_minor)
+    return sums
 
 
-def _booked(after: str, until: str | None) -> dict[str, dict[tuple[str, str], int]]:
-    """By payment id: (meaning, currency) -> minor units, from the ledger alone."""
-    booked: dict[str, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
+def _booked(after: str, until: str | None) -> dict[str, _Sums]:
+    """The same by payment id, from the ledger alone: whatever names the payment as its source."""
+    booked: dict[str, _Sums] = defaultdict(dict)
     for total in ledger.sources.totals_by_source("payment", after=after, until=until):
-        for side, amount in (("debit", total.debit_minor), ("credit", total.credit_minor)):
-            meaning = _MEANING.get((total.kind, total.account_code, side))
-            if amount and meaning:
-                booked[total.source_id][meaning, total.currency] += amount
-    return {payment_id: dict(sums) for payment_id, sums in booked.items()}
+        name = (
+            total.kind,
+            total.account_code,
+            total.account_owner,
+            total.currency,
+            total.livemode,
+        )
+        booked[total.source_id][name] = (total.debit_minor, total.credit_minor)
+    return dict(booked)
 
 
-def _words(sums: dict[tuple[str, str], int]) -> str:
-    listed = [f"{name} {amount} {currency}" for (name, currency), amount in sorted(sums.items())]
-    return ", ".join(listed) or "nothing"
+def _only(these: _Sums, others: _Sums) -> _Sums:
+    return {name: sides for name, sides in these.items() if others.get(name) != sides}
+
+
+def _words(sums: _Sums) -> str:
+    listed = [
+        f"{kind}: {code} {owner} debit {debit} credit {credit} {currency}"
+        for (kind, code, owner, currency, _), (debit, credit) in sorted(sums.items())
+    ]
+    return "; ".join(listed) or "nothing"
+
+
+def check_waiting(now: datetime) -> Iterator[Offence | None]:
+    """Each payment that owes us news is asked about, and what contradicted our books is settled."""
+    being_driven = ProviderOperation.objects.filter(
+        payment=OuterRef("pk"), finished_at__isnull=True
+    )
+    overdue = now - OVERDUE_AFTER
+    forgotten = Payment.objects.filter(
+        ~Exists(being_driven), state__in=[state.value for state in AWAITING_PROVIDER]
+    ).filter(Q(poll_due_at__isnull=True) | Q(poll_due_at__lt=overdue))
+    for payment in forgotten.order_by("pk").iterator():
+        yield Offence(
+            kind="payment_forgotten",
+            object=payment.pk,
+            detail=f"it is {payment.state} and nobody asks the provider "
+            f"(due {payment.poll_due_at or 'never'})",
+        )
+    contradicted = Payment.objects.exclude(review_reason="").exclude(state=State.IN_REVIEW)
+    for payment in contradicted.order_by("pk").iterator():
+        yield Offence(
+            kind="payment_contradicted",
+            object=payment.pk,
+            detail=f"it is {payment.state}: {payment.review_reason}",
+        )
 
 
 def check_transitions(now: datetime) -> Iterator[Offence | None]:
@@ -376,6 +405,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "transitions": ("each payment went legal ways without a gap to its state", check_transitions),
     "events": ("each transition was announced once; streams have no gap", check_events),
     "operations": ("each open provider call will be asked about", check_operations),
+    "waiting": ("each payment that owes us news is asked about", check_waiting),
     "requests": ("each claimed request was answered or will be", check_requests),
     "outbox": ("each delivery is done, due, held or given up with a reason", check_outbox),
     "inbox": ("each provider event had its effect once, or is explained", check_inbox),

@@ -68,6 +68,29 @@ CREATE TRIGGER transition_append_only_truncate BEFORE TRUNCATE ON payments_trans
     FOR EACH STATEMENT EXECUTE FUNCTION payments_refuse_change();
 ALTER TABLE payments_transition ENABLE ALWAYS TRIGGER transition_append_only_truncate;
 
+-- At commit, a transition belongs to a version its payment has reached, and the latest one leads to
+-- the state held: nobody can put a record ahead of the payment and so block its next move.
+CREATE FUNCTION payments_check_transition() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+DECLARE
+    held record;
+BEGIN
+    SELECT p.version, p.state INTO held FROM public.payments_payment p WHERE p.id = NEW.payment_id;
+    IF NEW.version > held.version
+       OR (NEW.version = held.version AND NEW.to_state <> held.state) THEN
+        RAISE EXCEPTION 'payment %: a transition to version % (%), but it is at version % (%)',
+            NEW.payment_id, NEW.version, NEW.to_state, held.version, held.state
+            USING ERRCODE = '23514', CONSTRAINT = 'transition_has_payment_version';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER transition_fits_payment
+    AFTER INSERT ON payments_transition
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION payments_check_transition();
+ALTER TABLE payments_transition ENABLE ALWAYS TRIGGER transition_fits_payment;
+
 -- A payment, its tries and its calls are never deleted.
 CREATE TRIGGER payment_no_delete BEFORE DELETE ON payments_payment
     FOR EACH ROW EXECUTE FUNCTION payments_refuse_change();
@@ -78,6 +101,13 @@ ALTER TABLE payments_attempt ENABLE ALWAYS TRIGGER attempt_no_delete;
 CREATE TRIGGER operation_no_delete BEFORE DELETE ON payments_provideroperation
     FOR EACH ROW EXECUTE FUNCTION payments_refuse_change();
 ALTER TABLE payments_provideroperation ENABLE ALWAYS TRIGGER operation_no_delete;
+
+CREATE TRIGGER attempt_no_truncate BEFORE TRUNCATE ON payments_attempt
+    FOR EACH STATEMENT EXECUTE FUNCTION payments_refuse_change();
+ALTER TABLE payments_attempt ENABLE ALWAYS TRIGGER attempt_no_truncate;
+CREATE TRIGGER operation_no_truncate BEFORE TRUNCATE ON payments_provideroperation
+    FOR EACH STATEMENT EXECUTE FUNCTION payments_refuse_change();
+ALTER TABLE payments_provideroperation ENABLE ALWAYS TRIGGER operation_no_truncate;
 
 REVOKE UPDATE, DELETE, TRUNCATE ON payments_transition FROM florin_app;
 REVOKE DELETE, TRUNCATE ON payments_payment, payments_attempt, payments_provideroperation
