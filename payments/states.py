@@ -1,8 +1,8 @@
 """The payment machine as data: fourteen states and every edge between them.
 
 Mental model: a payment moves only along a row of `EDGES`. The model's django-fsm methods are made
-from this table, `actions.change.Change.advance` is the only caller, and the database refuses a state
-change that has no matching transition record. Amounts, not states, carry what is partial.
+from this table, `actions.change.Change.advance` is the only caller, and the database refuses a
+state change that has no matching transition record. Amounts, not states, carry what is partial.
 
 The last column says who takes the edge: "payer or merchant asked" (confirm, cancel, ...), "the PSP
 told us" (psp_*), or "we learnt it late" (late_*). Four states have no edge into them yet:
