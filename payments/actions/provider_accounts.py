@@ -35,12 +35,17 @@ def create_provider_account(
 ) -> ProviderAccount:
     """Open an account at `provider`; it becomes the active one of its owner and mode.
 
-    Raises FlorinError(parameter_invalid) for a provider that is not in FLORIN_PROVIDERS.
+    Raises FlorinError(parameter_invalid) for a provider that is not in FLORIN_PROVIDERS, and for
+    a live account asked without TLS.
     """
     if provider not in settings.FLORIN_PROVIDERS:
         known = ", ".join(sorted(settings.FLORIN_PROVIDERS))
         raise FlorinError(
             ErrorCode.parameter_invalid, f"Known providers are {known}.", param="provider"
+        )
+    if livemode and api_base and not api_base.startswith("https://"):
+        raise FlorinError(
+            ErrorCode.parameter_invalid, "A live provider is asked over https.", param="api_base"
         )
     with log.acting_as(actor), transaction.atomic(durable=True):
         for former in ProviderAccount.objects.select_for_update().filter(
@@ -63,7 +68,12 @@ def create_provider_account(
             event_type="provider_account.created",
             stream_type="provider_account",
             stream_id=account.pk,
-            body={"provider": provider, "name": name, "livemode": livemode},
+            body={
+                "provider": provider,
+                "name": name,
+                "livemode": livemode,
+                "api_base": api_base,
+            },
             references=[("merchant", merchant.pk)] if merchant else [],
             occurred_at=now,
         )

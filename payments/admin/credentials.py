@@ -27,6 +27,9 @@ from payments.admin.read_only import HistoryAdmin
 from payments.admin.verbs import Done, Verb, hides_credentials, verb_page
 from payments.models import ApiKey, Merchant, ProviderAccount
 
+# Live keys and live provider accounts decide where real money goes: more than everyday work.
+LIVE_PERMISSION = "payments.issue_live_apikey"
+
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(HistoryAdmin):
@@ -176,6 +179,8 @@ class ProviderAccountAdmin(HistoryAdmin):
         require(request, "payments.add_provideraccount")
 
         def open_account(form: OnceForm) -> Done:
+            if form.livemode:
+                require(request, LIVE_PERMISSION)
             account = create_provider_account(
                 provider=form.cleaned_data["provider"],
                 name=form.cleaned_data["name"],
@@ -217,6 +222,8 @@ class ProviderAccountAdmin(HistoryAdmin):
         account = ProviderAccount.objects.filter(pk=object_id).first()
         if account is None:
             raise Http404(f"There is no provider account {object_id!r}.")
+        if account.livemode:
+            require(request, LIVE_PERMISSION)
         back_url = reverse("admin:payments_provideraccount_change", args=[account.pk])
 
         def replace(form: OnceForm) -> Done:

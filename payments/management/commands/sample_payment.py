@@ -105,6 +105,7 @@ class Command(BaseCommand):
                 expected=201,
             )
             announced = _wait_until_settled(merchant, payment["id"], receiver)
+            _remove_endpoint(merchant, demo)
         console = Console(width=110)
         for table in story_of(payment["id"]):
             console.print(table)
@@ -136,6 +137,13 @@ class MerchantClient:
         url = self._base_url + path
         return self._read(self._pool.request("GET", url, headers=self._headers), 200)
 
+    def delete(self, path: str) -> None:
+        """DELETE an object; one that is gone already is as good."""
+        url = self._base_url + path
+        response = self._pool.request("DELETE", url, headers=self._headers)
+        if response.status >= 300 and response.status != 404:
+            raise CommandError(f"Florin answered {response.status}: {response.data.decode()}")
+
     def _read(self, response: urllib3.BaseHTTPResponse, expected: int) -> dict[str, Any]:
         if response.status != expected:
             raise CommandError(f"Florin answered {response.status}: {response.data.decode()}")
@@ -161,14 +169,26 @@ def connect_sandbox(demo: dict[str, str]) -> None:
 
 
 def _ensure_endpoint(merchant: MerchantClient, demo: dict[str, str], url: str) -> None:
-    """Register the merchant's endpoint once; its secret is shown once and kept in the demo file."""
-    if demo.get("endpoint_url") == url and "endpoint_secret" in demo:
-        return
+    """Register the merchant's endpoint; its secret is shown once. One that an interrupted run left
+    behind is removed first.
+    """
+    _remove_endpoint(merchant, demo)
     endpoint = merchant.post(
         "/v1/webhook_endpoints", {"url": url, "event_types": ["*"]}, expected=201
     )
-    demo |= {"endpoint_url": url, "endpoint_secret": endpoint["secret"]}
+    demo |= {"endpoint_id": endpoint["id"], "endpoint_secret": endpoint["secret"]}
     write_demo_file(demo)
+
+
+def _remove_endpoint(merchant: MerchantClient, demo: dict[str, str]) -> None:
+    """Take the endpoint away again: its receiver ends with this command, and what nobody receives
+    would be tried for days.
+    """
+    endpoint_id = demo.pop("endpoint_id", "")
+    if endpoint_id:
+        merchant.delete(f"/v1/webhook_endpoints/{endpoint_id}")
+        demo.pop("endpoint_secret", None)
+        write_demo_file(demo)
 
 
 def _wait_until_settled(

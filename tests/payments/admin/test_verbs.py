@@ -234,6 +234,30 @@ def test_credentials_go_in_and_never_come_out(shop: Shop, staff: Callable[[str],
     assert "provider_account.secrets_replaced" in audited("provider_account", account.pk)
 
 
+def test_a_live_provider_account_needs_a_permission_of_its_own_and_tls(shop: Shop) -> None:
+    url = reverse("admin:payments_provideraccount_add_for", args=[shop.merchant.pk])
+    fields = {
+        "provider": "stripe",
+        "name": "Live",
+        "mode": "live",
+        "publishable_key": "",
+        "api_base": "",
+        "secret_key": secrets.token_urlsafe(24),
+        "webhook_secrets": f"whsec_{secrets.token_hex(16)}",
+    }
+    live = ProviderAccount.objects.filter(merchant=shop.merchant, livemode=True)
+    send(make_staff("Operations"), url, **fields)
+    assert not live.exists()
+    trusted = make_staff("Operations", "Live keys")
+    send(trusted, url, **fields | {"api_base": "http://10.0.0.1/"})
+    assert not live.exists()
+    assert send(trusted, url, **fields).status_code == 302
+    account = live.get()
+    replace = reverse("admin:payments_provideraccount_replace_secrets", args=[account.pk])
+    assert make_staff("Operations").client.get(replace).status_code == 403
+    assert trusted.client.get(replace).status_code == 200
+
+
 def test_a_refused_form_never_gives_a_credential_back(
     shop: Shop, staff: Callable[[str], Staff]
 ) -> None:
