@@ -47,6 +47,7 @@ coverage: install ## the suite once more, every branch of the money paths measur
 
 prove: install ## what takes long: faults under load, mutants, soaks; prints seeds and counts
 	$(PYTHON_BIN) -m pytest -m prove --timeout 3600 -s
+	$(PYTHON_BIN) -m tests.proofs.mutants
 
 bench: install ## measure against the limits of this machine, as a table and as JSON lines
 	@$(PYTHON_BIN) -m tests.benchmarks
