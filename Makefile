@@ -2,10 +2,10 @@
 #   PYTHON=python3.12   which Python the virtual environment is made with
 #   PORT=8100           where `make run` serves (the sandbox provider listens on PORT + 10)
 #   ONCE=1              `make run` ends after the sample payment, with its status
-#   WORKERS=2           how many test processes run at once
+#   WORKERS=3           how many test processes run at once
 
 PORT ?= 8000
-WORKERS ?= 2
+WORKERS ?= 3
 PYTHON_BIN := .venv/bin/python
 export PYTHON
 # There is one settings module; the tests must not read it before their databases exist.

@@ -16,11 +16,20 @@ import os
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY, CollectorRegistry
 
 from payments.api.measurements import DatabaseCollector
+
+# When each counter began is no figure of this installation, only of one process.
+disable_created_metrics()
 
 REQUESTS = Counter("florin_http_requests", "Answered requests.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
