@@ -54,10 +54,15 @@ def main() -> int:
                 continue
             console.print(f"Measuring {name} ...")
             try:
-                figures += measure()
+                measured = measure()
             except Exception:  # noqa: BLE001 - the other parts' figures are worth having
                 console.print_exception()
                 failed.append(name)
+                continue
+            figures += measured
+            for figure in measured:  # as soon as it is known: a run that is cut short told it
+                sys.stdout.write(json.dumps(figure) + "\n")
+            sys.stdout.flush()
     _print(figures, time.monotonic() - began)
     if failed:
         console.print(f"[red]Not measured: {', '.join(failed)}[/]")
@@ -85,8 +90,6 @@ def _print(figures: list[dict[str, Any]], duration_seconds: float) -> None:
         )
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table)
-    for figure in figures:
-        sys.stdout.write(json.dumps(figure) + "\n")
 
 
 _NUMBERS = ("value", "limit", "ratio", "bar", "errors")
