@@ -36,8 +36,11 @@ from payments.states import State, can_take
 
 Kind = ProviderOperation.Kind
 
-# First retry of an operation whose outcome is not known, doubled up to the maximum.
+# First retry of an operation whose outcome is not known, doubled up to the maximum; the first
+# tries stay close together, because most outages are short and a payer waits.
 RETRY_FIRST_SECONDS = 2
+CLOSE_TRIES = 8
+RETRY_INTERVAL_CLOSE = timedelta(seconds=10)
 RETRY_INTERVAL_MAX = timedelta(hours=1)
 
 # Outcomes of an operation that are ours, not the PSP's.
@@ -267,7 +270,8 @@ def retry_delay(try_count: int, *, result: Result | None = None) -> timedelta:
     if result is not None and result.idempotency_conflict:
         return timedelta(seconds=1)
     doubled = timedelta(seconds=RETRY_FIRST_SECONDS * 2 ** min(try_count, 16))
-    return min(doubled, RETRY_INTERVAL_MAX) * random.uniform(0.5, 1.0)  # noqa: S311
+    longest = RETRY_INTERVAL_CLOSE if try_count <= CLOSE_TRIES else RETRY_INTERVAL_MAX
+    return min(doubled, longest) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 def _audit_response(change: Change, operation: ProviderOperation, result: Result) -> None:

@@ -19,7 +19,9 @@ def _seed() -> int:
     return int(os.environ.get("FLORIN_PROOF_SEED") or secrets.randbelow(10**6))
 
 
-@pytest.mark.timeout(240)
+# A web process that is killed leaves its key leased for a minute, and the same payment may be hit
+# three times in a row.
+@pytest.mark.timeout(330)
 def test_forty_payments_survive_killed_processes_a_flushed_redis_and_a_restarted_database(
     tmp_path: Path,
 ) -> None:
@@ -29,7 +31,7 @@ def test_forty_payments_survive_killed_processes_a_flushed_redis_and_a_restarted
         payments=40,
         concurrency=20,
         hits_wanted=2,
-        deadline_seconds=180,
+        deadline_seconds=270,
     )
     outcome.show()
     assert outcome.violations == []
