@@ -1,6 +1,7 @@
 """The limit: a bare Django view with one INSERT, on the same server with the same middleware.
 
-What any Django application pays for one request that writes one row and commits it. Florin's own
+It stands under /webhooks, where requests of machines go, so that it skips what they skip. What any
+Django application pays for one request that writes one row and commits it. Florin's own
 addresses stand beside it, so both are served by the same processes.
 """
 
@@ -22,7 +23,7 @@ def insert_one_row(request: HttpRequest) -> HttpResponse:
     return HttpResponse(b'{"stored":true}', content_type="application/json")
 
 
-urlpatterns = [path("bare", insert_one_row), *urls.urlpatterns]
+urlpatterns = [path("webhooks/bare", insert_one_row), *urls.urlpatterns]
 handler400 = urls.handler400
 handler404 = urls.handler404
 handler500 = urls.handler500

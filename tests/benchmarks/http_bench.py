@@ -92,7 +92,7 @@ def _take_turns(
 
 
 def _bare(body: bytes) -> Requests:
-    return lambda count: [request_bytes("POST", "/bare", body)] * count
+    return lambda count: [request_bytes("POST", "/webhooks/bare", body)] * count
 
 
 def _figures(name: str, rounds: list[tuple[Load, Load]], *, bar: float) -> list[dict[str, Any]]:
