@@ -27,6 +27,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from payments.providers.objects import (
+    DisputeSnapshot,
+    IncrementAuthorization,
+    MethodSnapshot,
+    RefundPayment,
+    RefundSnapshot,
+    SaveMethod,
+    SubmitEvidence,
+)
+
 
 class Outcome(enum.StrEnum):
     """The six ways a call can end; see the module docstring."""
@@ -45,8 +55,13 @@ class ObservedStatus(enum.StrEnum):
     OPEN = "open"  # waiting for a payment method or a confirmation
     REQUIRES_ACTION = "requires_action"
     PROCESSING = "processing"
-    AUTHORIZED = "authorized"  # held, capturable
-    CAPTURED = "captured"
+    UNDER_REVIEW = "under_review"  # the PSP's fraud desk holds it; its decision comes later
+    AUTHORIZED = "authorized"  # held, capturable, nothing captured
+    CAPTURE_PENDING = "capture_pending"  # a capture is accepted, its result comes later
+    PARTIALLY_CAPTURED = "partially_captured"  # some captured, the rest still capturable
+    CAPTURED = "captured"  # captured, nothing capturable left
+    CAPTURE_FAILED = "capture_failed"  # a capture that was told as done did not hold
+    RETURNED = "returned"  # the payer's bank took a debit back after it had succeeded
     CANCELED = "canceled"
     DECLINED = "declined"  # the last try was refused; the object may still be payable
     FAILED = "failed"  # refused for good, the object is dead
@@ -59,6 +74,21 @@ class Capabilities:
 
     capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
     partial_capture: bool = False
+    multiple_captures: bool = False  # several partial captures of one authorization
+    void_after_capture: bool = False  # cancel takes back a capture that is not settled yet
+    incremental_authorization: bool = False
+    asynchronous_capture: bool = False
+    refunds: bool = False
+    partial_refund: bool = False
+    asynchronous_refund: bool = False
+    disputes: bool = False
+    dispute_evidence: bool = False
+    dispute_acceptance: bool = False
+    saved_methods: bool = False
+    off_session: bool = False
+    bank_debits: bool = False
+    fraud_review: bool = False
+    authorization_lifetime_seconds: int = 7 * 86_400
     payer_confirmation: bool = True  # a front end may confirm with the PSP's own client secret
     idempotency_key_lifetime_seconds: int  # how long the PSP answers the same key the same way
     currencies: frozenset[str] = frozenset()  # empty: every ISO 4217 currency we know
@@ -92,6 +122,8 @@ class CreatePayment:
     payment_method: str = ""
     return_url: str = ""
     description: str = ""
+    customer_reference: str = ""  # the PSP's customer, when payment_method is a saved one
+    off_session: bool = False  # the payer is not there: no step of theirs can be asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,16 +139,22 @@ class ConfirmPayment:
 
 @dataclass(frozen=True, kw_only=True)
 class CapturePayment:
-    """Take held money."""
+    """Take held money, `amount_minor` of it now. `final` releases what is then still held; without
+    it the rest stays capturable (needs `multiple_captures`). `reference` is our capture id.
+    """
 
     provider_reference: str
     amount_minor: int
     currency: str
+    final: bool = True
+    reference: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CancelPayment:
-    """Cancel the PSP's payment object, releasing what is held."""
+    """Cancel the PSP's payment object, releasing what is held; with `void_after_capture` also
+    taking back what was captured and is not settled.
+    """
 
     provider_reference: str
     reason: str  # requested_by_customer | abandoned | duplicate | fraudulent
@@ -128,6 +166,15 @@ class PaymentSnapshot:
 
     `fee_minor` and `fee_currency` are the PSP's own fee once it is known, else None.
     `settled` is true once the PSP counts the money as available to us.
+    `amount_minor` is the payment's amount at the PSP. `amount_authorized_minor` is what is held or
+    was held when it differs from that (the PSP or an increment changed it), else None.
+    `amount_captured_minor` counts what stands captured now, over all captures.
+    `amount_settled_minor` is the captured money, gross, that the PSP counts as available where it
+    tells that in parts; `settled` says that all of it is.
+    `amount_returned_minor` is what the payer's bank took back (RETURNED); `return_code` its reason
+    (an ACH code such as R01).
+    `capture_error` is why the last capture was refused; the hold stands or not by `status`.
+    `refunds` and `disputes` are all the PSP has of this payment, or None where it was not told.
     `attempt_number` counts the tries the PSP has seen, where it says so (0: it does not).
     `version` rises with every change of the PSP's object, where it counts them (0: it does not).
     """
@@ -140,6 +187,13 @@ class PaymentSnapshot:
     charge_reference: str = ""
     amount_capturable_minor: int = 0
     amount_captured_minor: int = 0
+    amount_authorized_minor: int | None = None
+    amount_settled_minor: int = 0
+    amount_returned_minor: int = 0
+    return_code: str = ""
+    capture_error: ProviderError | None = None
+    refunds: tuple[RefundSnapshot, ...] | None = None
+    disputes: tuple[DisputeSnapshot, ...] | None = None
     fee_minor: int | None = None
     fee_currency: str = ""
     settled: bool = False
@@ -192,8 +246,9 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How one call ended. `snapshot` is present for OK, PENDING and ACTION, and for DECLINED
-    where the PSP's object still stands; `error` is present for DECLINED, and says what went
+    """How one call ended. `snapshot` (for refund calls `refund`, for dispute calls `dispute`, for
+    `save_method` `method`) is present for OK, PENDING and ACTION, and for DECLINED where the
+    PSP's object still stands; `error` is present for DECLINED, and says what went
     wrong for NOT_SENT and UNKNOWN. `idempotency_conflict` marks an UNKNOWN that the PSP answered
     with "this key is in use": ask again soon. `not_found` marks a fetch whose object the PSP
     surely does not have.
@@ -202,6 +257,9 @@ class Result:
     outcome: Outcome
     exchange: Exchange
     snapshot: PaymentSnapshot | None = None
+    refund: RefundSnapshot | None = None
+    dispute: DisputeSnapshot | None = None
+    method: MethodSnapshot | None = None
     error: ProviderError | None = None
     idempotency_conflict: bool = False
     not_found: bool = False
@@ -227,6 +285,7 @@ class Observation:
 
     snapshot: the payment object inside the event, or None when the event only hints (fees,
     settlement on objects that do not carry the payment's state): then `fetch_needed` is true.
+    refund, dispute: the refund or dispute object inside the event, where it is about one.
     occurred_at: the PSP's own time, whole seconds at some PSPs, so never used for ordering.
     """
 
@@ -236,6 +295,8 @@ class Observation:
     our_reference: str
     occurred_at: datetime
     snapshot: PaymentSnapshot | None
+    refund: RefundSnapshot | None = None
+    dispute: DisputeSnapshot | None = None
     fetch_needed: bool = False
     relevant: bool = True
 
@@ -290,6 +351,64 @@ class Provider(Protocol):
         timeout_seconds: float,
     ) -> Result: ...
 
+    def increment_authorization(
+        self,
+        request: IncrementAuthorization,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result: ...
+
+    def refund_payment(
+        self,
+        request: RefundPayment,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result:
+        """OK: the money is on its way back; PENDING: taken on; ACTION: the payer must help."""
+        ...
+
+    def submit_evidence(
+        self,
+        request: SubmitEvidence,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result: ...
+
+    def accept_dispute(
+        self,
+        provider_reference: str,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result: ...
+
+    def save_method(
+        self,
+        request: SaveMethod,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result: ...
+
+    def remove_method(
+        self,
+        provider_reference: str,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result:
+        """Forget a saved method; one that is gone already is OK."""
+        ...
+
     def fetch_payment(
         self,
         *,
@@ -298,8 +417,9 @@ class Provider(Protocol):
         provider_reference: str = "",
         our_reference: str = "",
     ) -> Result:
-        """Ask for the object as it stands, with fee and settlement; by the PSP's reference when
-        known, else by ours (a PSP's search may lag: `not_found` by ours is not proof).
+        """Ask for the object as it stands, with fee, settlement, refunds and disputes (neither list
+        is None here where the PSP has such objects); by the PSP's reference when known, else by
+        ours (a PSP's search may lag: `not_found` by ours is not proof).
         """
         ...
 
