@@ -73,6 +73,7 @@ STANDARD: dict[str, Standard] = {
     "provider_not_found": Standard(False, _NOT_POSSIBLE),
     # The way to the PSP: nothing is known about the payer's money.
     "provider_busy": Standard(True, _LATER, TRY_AGAIN_LATER),
+    "provider_unavailable": Standard(True, _LATER, TRY_AGAIN_LATER),
     "provider_unreachable": Standard(True, _LATER, TRY_AGAIN_LATER),
     "provider_rate_limited": Standard(True, _LATER, TRY_AGAIN_LATER),
     "provider_credentials_refused": Standard(True, _NOT_POSSIBLE),
