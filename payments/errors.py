@@ -27,8 +27,17 @@ class ErrorCode(enum.Enum):
     """code -> (HTTP status, type, what it means and what to do). Documented in docs/errors.md."""
 
     authentication_required = (401, ErrorType.AUTHENTICATION, "Send an API key as Bearer token.")
-    api_key_invalid = (401, ErrorType.AUTHENTICATION, "The API key is unknown or revoked.")
+    api_key_invalid = (
+        401,
+        ErrorType.AUTHENTICATION,
+        "The API key is unknown, revoked or expired.",
+    )
     secret_key_required = (403, ErrorType.PERMISSION, "Use a secret key (sk_...) for this.")
+    scope_missing = (
+        403,
+        ErrorType.PERMISSION,
+        "This restricted key lacks required_scope.",
+    )
     publishable_key_required = (403, ErrorType.PERMISSION, "Use a publishable key (pk_...).")
     merchant_suspended = (403, ErrorType.PERMISSION, "The merchant is suspended; ask support.")
     not_found = (404, ErrorType.INVALID_REQUEST, "No such object for this key and mode.")
@@ -63,7 +72,53 @@ class ErrorCode(enum.Enum):
     capture_amount_invalid = (
         400,
         ErrorType.INVALID_REQUEST,
-        "This payment is captured in full; leave the amount out or give the whole amount.",
+        "A capture takes 1 up to amount_capturable_minor; in parts only where the provider can.",
+    )
+    refund_amount_invalid = (
+        400,
+        ErrorType.INVALID_REQUEST,
+        "A refund gives back 1 up to amount_refundable_minor.",
+    )
+    authorization_amount_invalid = (
+        400,
+        ErrorType.INVALID_REQUEST,
+        "An authorization is raised to a total above what is held now.",
+    )
+    balance_insufficient = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "The merchant's balance does not cover this; wait for settlements or refund less.",
+    )
+    payment_disputed = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "The payment is disputed: a refund now would pay the payer twice. Answer or accept it.",
+    )
+    bank_debit_not_settled = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "A bank debit is refunded once it is settled: before that the bank may still return it.",
+    )
+    operation_unsupported = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "The payment's provider cannot do this; see the capability matrix.",
+    )
+    dispute_state_conflict = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "The dispute is in a state that does not allow this; retrieve it.",
+    )
+    evidence_overdue = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "The time for evidence is over; the dispute will be decided without it.",
+    )
+    evidence_invalid = (400, ErrorType.INVALID_REQUEST, "See docs/disputes.md for what it takes.")
+    review_state_conflict = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "What the provider says now does not allow this decision; see the message.",
     )
     idempotency_key_missing = (400, ErrorType.IDEMPOTENCY, "POST needs an Idempotency-Key.")
     idempotency_key_invalid = (

@@ -58,7 +58,6 @@ def create_merchant(
                 kind=kind,
                 livemode=False,
                 name="First test key",
-                actor=actor,
                 now=now,
             )[1]
             for kind in (ApiKey.Kind.SECRET, ApiKey.Kind.PUBLISHABLE)

@@ -27,10 +27,10 @@ def create_payment(*, claim: Claim, clock: Clock) -> Answer:
     """Create the payment that `claim.parameters` describe and return the client's answer.
 
     Parameters: amount_minor, currency, capture_method, confirm, payment_method, return_url,
-    description, merchant_reference, metadata. Answers 201, 402 for a decline, or 202 while the
-    provider's outcome is not known.
+    description, merchant_reference, metadata, provider_account. Answers 201, 402 for a decline,
+    or 202 while the provider's outcome is not known.
 
-    Raises FlorinError: provider_account_missing, currency_invalid, amount_invalid,
+    Raises FlorinError: provider_account_missing, not_found, currency_invalid, amount_invalid,
     merchant_reference_taken.
     """
     cause = Cause(type="api", id=claim.request_id)
@@ -43,7 +43,7 @@ def create_payment(*, claim: Claim, clock: Clock) -> Answer:
 def _open(claim: Claim, *, cause: Cause, now: datetime) -> ProviderOperation:
     """Commit payment, attempt, operation and PSP key: from here on the call may be out."""
     asked = claim.parameters
-    account = account_for_payment(claim.merchant, claim.livemode)
+    account = account_for_payment(claim.merchant, claim.livemode, asked.get("provider_account", ""))
     _check_amount(asked, account.provider)
     payment = Payment(
         merchant=claim.merchant,

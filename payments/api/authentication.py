@@ -2,8 +2,12 @@
 
 Mental model: a key is looked up by its SHA-256 (it has 256 bits of entropy, so one index read on a
 plain hash is enough). What was found is kept in this process for a few seconds; so a revoked key
-or a suspended merchant is refused everywhere after `CACHE_SECONDS` at the latest. A key's kind
-says which routes it opens: secret keys the merchant's, publishable keys the payer's.
+or a suspended merchant is refused everywhere after `CACHE_SECONDS` at the latest, and a key that
+expires at a known moment from that moment on. A key's kind says which routes it opens: secret keys
+the merchant's, restricted keys those of their scopes, publishable keys the payer's.
+
+That a key was used is written down while it is looked up, at most once a minute, by a statement of
+its own: no request waits for a row that another request of the same key holds.
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ import base64
 import binascii
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -21,8 +27,10 @@ from rest_framework.request import Request
 from audit.log import Actor, set_actor
 from payments.errors import ErrorCode, FlorinError
 from payments.models import ApiKey, Merchant
+from payments.scopes import opens, scope_of
 
 CACHE_SECONDS = 4.0
+LAST_USE_IS_TRUE_TO = timedelta(minutes=1)
 _CACHE_SIZE_MAX = 10_000
 _cache: dict[str, tuple[float, Caller]] = {}
 
@@ -35,6 +43,14 @@ class Caller:
     kind: str
     livemode: bool
     merchant: Merchant
+    scopes: frozenset[str] = frozenset()
+    expires_at: datetime | None = None
+
+    def may(self, scope: str) -> bool:
+        """True when the key opens what needs this scope."""
+        if self.kind == ApiKey.Kind.RESTRICTED:
+            return opens(self.scopes, scope)
+        return self.kind == ApiKey.Kind.SECRET
 
     @property
     def actor(self) -> Actor:
@@ -47,7 +63,8 @@ class ApiKeyAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[None, Caller]:
         """The caller, as `request.auth`. Raises FlorinError (401, or 403 when suspended)."""
-        caller = find_caller(presented_key(request.META.get("HTTP_AUTHORIZATION", "")))
+        key = presented_key(request.META.get("HTTP_AUTHORIZATION", ""))
+        caller = find_caller(key, now=datetime.now(UTC))
         set_actor(caller.actor)
         return None, caller
 
@@ -56,11 +73,21 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class SecretKeyRequired(BasePermission):
-    """The merchant's own routes: secret keys only, so that no browser ever calls them."""
+    """The merchant's own routes: secret keys, and restricted ones with the scope that the view's
+    `resource` and the method make; so that no browser ever calls them.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if caller_of(request).kind != ApiKey.Kind.SECRET:
+        caller = caller_of(request)
+        if caller.kind == ApiKey.Kind.PUBLISHABLE:
             raise FlorinError(ErrorCode.secret_key_required)
+        scope = scope_of(view.resource, str(request.method))
+        if not caller.may(scope):
+            raise FlorinError(
+                ErrorCode.scope_missing,
+                f"This key lacks the scope {scope}.",
+                required_scope=scope,
+            )
         return True
 
 
@@ -97,18 +124,20 @@ def presented_key(header: str) -> str:
     raise FlorinError(ErrorCode.authentication_required)
 
 
-def find_caller(key: str) -> Caller:
+def find_caller(key: str, *, now: datetime) -> Caller:
     """The owner of a key. Raises FlorinError(api_key_invalid or merchant_suspended)."""
     digest = ApiKey.digest(key)
-    expires_at, caller = _cache.get(digest, (0.0, None))
-    if caller is None or expires_at < time.monotonic():
-        caller = _look_up(digest)
+    kept_until, caller = _cache.get(digest, (0.0, None))
+    if caller is None or kept_until < time.monotonic():
+        caller = _look_up(digest, now)
+    if caller.expires_at is not None and caller.expires_at <= now:
+        raise FlorinError(ErrorCode.api_key_invalid, "This API key has expired.")
     if caller.merchant.status != Merchant.Status.ACTIVE:
         raise FlorinError(ErrorCode.merchant_suspended)
     return caller
 
 
-def _look_up(digest: str) -> Caller:
+def _look_up(digest: str, now: datetime) -> Caller:
     row = (
         ApiKey.objects.select_related("merchant")
         .filter(hashed_key=digest, revoked_at__isnull=True)
@@ -117,8 +146,26 @@ def _look_up(digest: str) -> Caller:
     if row is None:
         _cache.pop(digest, None)
         raise FlorinError(ErrorCode.api_key_invalid)
-    caller = Caller(key_id=row.pk, kind=row.kind, livemode=row.livemode, merchant=row.merchant)
+    if row.expires_at is None or row.expires_at > now:
+        _note_use(row, now)
+    caller = Caller(
+        key_id=row.pk,
+        kind=row.kind,
+        livemode=row.livemode,
+        merchant=row.merchant,
+        scopes=frozenset(row.scopes),
+        expires_at=row.expires_at,
+    )
     if len(_cache) >= _CACHE_SIZE_MAX:
         _cache.clear()
     _cache[digest] = (time.monotonic() + CACHE_SECONDS, caller)
     return caller
+
+
+def _note_use(key: ApiKey, now: datetime) -> None:
+    """Write down that the key is in use, unless that was done within the last minute."""
+    stale = now - LAST_USE_IS_TRUE_TO
+    if key.last_used_at is None or key.last_used_at <= stale:
+        # The condition is repeated: of several processes one writes. It leaves no history.
+        unwritten = Q(last_used_at__isnull=True) | Q(last_used_at__lte=stale)
+        ApiKey.objects.filter(unwritten, pk=key.pk).update(last_used_at=now)

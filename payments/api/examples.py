@@ -11,6 +11,7 @@ PAYMENT_ID = "pay_01kafr7xh8f0v9d3m2c5t6b7ne"
 MERCHANT_ID = "mer_01kafr6q2ve4s8z1x9y0w3k5ha"
 EVENT_ID = "evt_01kafr80a1f5fr9mqxkz1d2c3b"
 ENDPOINT_ID = "we_01kafr8jt0e1s93wq4h6n7p8ra"
+PROVIDER_ACCOUNT_ID = "pacc_01kafr6t9de2vtxbyc1m4z8w0q"
 _CREATED_AT = "2026-11-20T12:00:00.000Z"
 _CAPTURED_AT = "2026-11-20T12:00:00.412Z"
 
@@ -142,6 +143,24 @@ BALANCE: dict[str, Any] = {
     "balances": [
         {"currency": "EUR", "pending_minor": 4108, "available_minor": 0, "reserve_minor": 0}
     ],
+}
+
+PROVIDER_ACCOUNT: dict[str, Any] = {
+    "id": PROVIDER_ACCOUNT_ID,
+    "object": "provider_account",
+    "livemode": False,
+    "provider": "sandbox",
+    "name": "Sandbox",
+    "owner": "platform",
+    "active": True,
+    "is_default": True,
+    "publishable_key": "pk_sandbox_demo",
+    "created_at": _CREATED_AT,
+}
+PROVIDER_ACCOUNT_LIST: dict[str, Any] = {
+    "object": "list",
+    "data": [PROVIDER_ACCOUNT],
+    "has_more": False,
 }
 
 CREATE_ENDPOINT: dict[str, Any] = {

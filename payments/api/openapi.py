@@ -16,13 +16,30 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+
+from payments.api.authentication import SecretKeyRequired
+from payments.scopes import scope_of
+
+SCOPE = "x-scope"
+
+
+class OperationSchema(AutoSchema):
+    """What is told about an operation beyond its decorator: the scope that its view asks for."""
+
+    def get_extensions(self) -> dict[str, Any]:
+        """`x-scope`, such as "payments:write"; nothing where no restricted key is let in."""
+        view = self.view
+        if SecretKeyRequired not in view.permission_classes:
+            return {}
+        return {SCOPE: scope_of(view.resource, self.method)}
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):
-    """The two kinds of key, as security schemes."""
+    """The kinds of key, as security schemes."""
 
     target_class = "payments.api.authentication.ApiKeyAuthentication"
-    name = ["secretKey", "publishableKey"]
+    name = ["secretKey", "restrictedKey", "publishableKey"]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
         return [
@@ -30,6 +47,12 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):
                 "type": "http",
                 "scheme": "bearer",
                 "description": "A secret key, `sk_test_...` or `sk_live_...`. Server only.",
+            },
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A restricted key with the scope named here, `rk_test_...` or "
+                "`rk_live_...`. Server only.",
             },
             {
                 "type": "http",
@@ -61,6 +84,8 @@ def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     every = ("Request-Id", "Florin-Version")
     for path in result["paths"].values():
         for operation in path.values():
+            if SCOPE in operation:
+                operation["security"].append({"restrictedKey": [operation[SCOPE]]})
             names = [p["name"] for p in operation.get("parameters", [])]
             replayed = ("Idempotent-Replayed",) if "Idempotency-Key" in names else ()
             for response in operation["responses"].values():

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from payments.actions.provider_accounts import credentials_for
+from payments.actions.provider_accounts import WebhookSecret, webhook_secrets_of
 from payments.api import metrics
 from payments.api.errors import error_response, refusal_of
 from payments.api.parsers import read_body
@@ -40,7 +40,7 @@ class _Destination:
     provider: Provider
     provider_code: str
     account_id: str
-    webhook_secrets: tuple[str, ...] = field(repr=False)
+    webhook_secrets: tuple[WebhookSecret, ...] = field(repr=False)
 
 
 _cache: dict[str, tuple[float, _Destination]] = {}
@@ -69,10 +69,9 @@ def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now:
     raw = read_body(request)
     destination = _destination(provider_code, endpoint_token)
     headers = _headers(request)
+    secrets = [known.secret for known in destination.webhook_secrets if known.holds(now)]
     try:
-        destination.provider.verify_webhook(
-            raw, headers, secrets=destination.webhook_secrets, now=now
-        )
+        destination.provider.verify_webhook(raw, headers, secrets=secrets, now=now)
     except InvalidSignature as error:
         raise FlorinError(ErrorCode.signature_invalid, str(error)) from None
     try:
@@ -123,7 +122,7 @@ def _look_up(endpoint_token: str) -> _Destination:
         provider=provider_for(account.provider),
         provider_code=account.provider,
         account_id=account.pk,
-        webhook_secrets=tuple(credentials_for(account).webhook_secrets),
+        webhook_secrets=tuple(webhook_secrets_of(account)),
     )
     if len(_cache) >= _CACHE_SIZE_MAX:
         _cache.clear()

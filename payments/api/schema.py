@@ -82,6 +82,7 @@ def _identifier(name: str, words: str, example: str) -> OpenApiParameter:
     )
 
 
+_ACCOUNT_ID = _identifier("account_id", "The account's id.", examples.PROVIDER_ACCOUNT_ID)
 _PAYMENT_ID = _identifier("payment_id", "The payment's id.", examples.PAYMENT_ID)
 _EVENT_ID = _identifier("event_id", "The event's id.", examples.EVENT_ID)
 _ENDPOINT_ID = _identifier("endpoint_id", "The endpoint's id.", examples.ENDPOINT_ID)
@@ -168,14 +169,18 @@ def _operation(
     parameters: Sequence[OpenApiParameter] = (),
     publishable: bool = False,
 ) -> Callable[..., Any]:
-    key_error = ErrorCode.publishable_key_required if publishable else ErrorCode.secret_key_required
+    key_errors = (
+        (ErrorCode.publishable_key_required,)
+        if publishable
+        else (ErrorCode.secret_key_required, ErrorCode.scope_missing)
+    )
     decorator: Callable[..., Any] = extend_schema(
         operation_id=operation_id,
         summary=summary,
         tags=[tag],
         parameters=list(parameters),
         request=request,
-        responses={**success, **_errors((*_EVERY_ROUTE, key_error, *errors))},
+        responses={**success, **_errors((*_EVERY_ROUTE, *key_errors, *errors))},
         examples=[
             OpenApiExample(name, value=value, request_only=True)
             for name, value in (requests or {}).items()
@@ -232,6 +237,7 @@ create_payment = _money_operation(
         ErrorCode.currency_invalid,
         ErrorCode.merchant_reference_taken,
         ErrorCode.provider_account_missing,
+        ErrorCode.not_found,
     ),
 )
 confirm_payment = _money_operation(
@@ -334,6 +340,30 @@ retrieve_balance = _operation(
     tag="Balance",
     success={200: _success(serializers.BalanceObject, examples.BALANCE, "Per currency.")},
     errors=_QUERY,
+)
+list_provider_accounts = _operation(
+    operation_id="listProviderAccounts",
+    summary="List provider accounts",
+    tag="Provider accounts",
+    parameters=_PAGE,
+    success={
+        200: _success(
+            _list_of(serializers.ProviderAccountObject, "ProviderAccountList"),
+            examples.PROVIDER_ACCOUNT_LIST,
+            "A page, newest first.",
+        )
+    },
+    errors=_QUERY,
+)
+retrieve_provider_account = _operation(
+    operation_id="retrieveProviderAccount",
+    summary="Retrieve a provider account",
+    tag="Provider accounts",
+    parameters=[_ACCOUNT_ID],
+    success={
+        200: _success(serializers.ProviderAccountObject, examples.PROVIDER_ACCOUNT, "The account.")
+    },
+    errors=(*_QUERY, ErrorCode.not_found),
 )
 create_webhook_endpoint = _operation(
     operation_id="createWebhookEndpoint",

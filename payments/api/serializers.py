@@ -26,6 +26,7 @@ from payments.states import State
 
 CANCELLATION_REASONS = ("requested_by_customer", "abandoned", "duplicate", "fraudulent")
 PAYMENT_STATUSES = [(state.value, state.value) for state in State]
+ACCOUNT_OWNERS = ("merchant", "platform")
 ENDPOINT_STATUSES = [("enabled", "enabled"), ("disabled", "disabled")]
 
 
@@ -53,6 +54,12 @@ class CreatePaymentBody(StrictSerializer):
         help_text="Where the payer comes back to after an authentication.",
     )
     description = TextField(default="", allow_blank=True, max_length=500)
+    provider_account = TextField(
+        default="",
+        allow_blank=True,
+        max_length=40,
+        help_text="One of your provider accounts; the default one unless told.",
+    )
     merchant_reference = TextField(
         default="",
         allow_blank=True,
@@ -266,6 +273,25 @@ class WebhookEndpointWithSecretObject(WebhookEndpointObject):
     secret = serializers.CharField(help_text="Standard Webhooks secret, `whsec_...`. Shown once.")
 
 
+class ProviderAccountObject(serializers.Serializer[Any]):
+    """An account at a payment provider that payments may go through."""
+
+    id = serializers.CharField()
+    object = serializers.CharField(help_text="Always `provider_account`.")
+    livemode = serializers.BooleanField()
+    provider = serializers.CharField()
+    name = serializers.CharField()
+    owner = serializers.ChoiceField(choices=ACCOUNT_OWNERS)
+    active = serializers.BooleanField(help_text="Whether it takes new payments.")
+    is_default = serializers.BooleanField(
+        help_text="Whether it takes the payments that name no account."
+    )
+    publishable_key = serializers.CharField(
+        allow_null=True, help_text="For the provider's own script in the payer's browser."
+    )
+    created_at = serializers.DateTimeField()
+
+
 class DeletedObject(serializers.Serializer[Any]):
     """The object is gone."""
 
@@ -285,6 +311,9 @@ class ErrorMembers(serializers.Serializer[Any]):
     advice_code = serializers.CharField(allow_null=True)
     doc_url = serializers.CharField()
     request_id = serializers.CharField()
+    required_scope = serializers.CharField(
+        required=False, help_text="What the restricted key lacks."
+    )
     payment = serializers.JSONField(required=False)
 
 

@@ -19,6 +19,7 @@ from payments.api.views.payments import (
     PaymentDetail,
     PaymentList,
 )
+from payments.api.views.provider_accounts import ProviderAccountDetail, ProviderAccountList
 from payments.api.views.webhook_endpoints import (
     WebhookEndpointDetail,
     WebhookEndpointList,
@@ -70,6 +71,8 @@ urlpatterns = [
     path("v1/events", EventList.as_view()),
     path("v1/events/<id:event_id>", EventDetail.as_view()),
     path("v1/balance", BalanceDetail.as_view()),
+    path("v1/provider_accounts", ProviderAccountList.as_view()),
+    path("v1/provider_accounts/<id:account_id>", ProviderAccountDetail.as_view()),
     path("v1/webhook_endpoints", WebhookEndpointList.as_view()),
     path("v1/webhook_endpoints/<id:endpoint_id>", WebhookEndpointDetail.as_view()),
     path("v1/webhook_endpoints/<id:endpoint_id>/rotate_secret", WebhookEndpointSecret.as_view()),

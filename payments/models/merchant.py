@@ -2,8 +2,9 @@
 
 Mental model: a `Merchant` is a tenant; every row of money names one. Its `ApiKey`s say who asks
 and in which mode (test and live never cross). A `ProviderAccount` is a set of credentials at one
-PSP in one mode, the platform's own (`merchant` empty) or one merchant's. These three are
-configuration: they change through forms, and django-simple-history keeps what they were.
+PSP in one mode, the platform's own (`merchant` empty) or one merchant's; of several, one is the
+default. These three are configuration: they change through forms, and django-simple-history keeps
+what they were.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 from simple_history.models import HistoricalRecords
 from typeid import TypeID
 
 from audit import encryption
+from payments.scopes import SCOPES
 
 
 def new_merchant_id() -> str:
@@ -57,6 +60,8 @@ class Merchant(models.Model):
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
     fee_basis_points = models.PositiveIntegerField(default=0)
     fee_fixed_minor = models.PositiveBigIntegerField(default=0)
+    # Payments above this many minor units wait for a person before the PSP is asked; empty: none.
+    review_above_minor = models.PositiveBigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField()
 
     history = HistoricalRecords()
@@ -80,11 +85,13 @@ class ApiKey(models.Model):
     """A way to ask as a merchant. The key itself is shown once; only its hash is stored.
 
     A key is `<kind>_<mode>_<32 random bytes>`; with 256 bits of entropy one round of SHA-256
-    is enough, and the lookup is one index read.
+    is enough, and the lookup is one index read. Only restricted keys name `scopes`. A key that
+    was rotated has a `successor` and expires; `last_used_at` is true to a minute or so.
     """
 
     class Kind(models.TextChoices):
         SECRET = "secret"  # noqa: S105
+        RESTRICTED = "restricted"
         PUBLISHABLE = "publishable"
 
     id = models.CharField(primary_key=True, max_length=40, default=new_api_key_id, editable=False)
@@ -94,15 +101,34 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=100, blank=True)
     prefix = models.CharField(max_length=20)
     hashed_key = models.CharField(max_length=64, unique=True)
+    scopes = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    rotated_from = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="successor"
+    )
     created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
-    history = HistoricalRecords(excluded_fields=["hashed_key"])
+    history = HistoricalRecords(excluded_fields=["hashed_key", "last_used_at"])
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=["secret", "publishable"]), name="api_key_kind_known"
+                condition=Q(kind__in=["secret", "restricted", "publishable"]),
+                name="api_key_kind_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(scopes__contained_by=list(SCOPES)), name="api_key_scopes_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="restricted", scopes__len__gt=0)
+                | (~Q(kind="restricted") & Q(scopes__len=0)),
+                name="api_key_scopes_of_restricted_keys",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__isnull=True) | Q(expires_at__gte=F("created_at")),
+                name="api_key_expires_after_it_was_issued",
             ),
         ]
         permissions = [("issue_live_apikey", "Can issue live API keys")]
@@ -118,12 +144,22 @@ class ApiKey(models.Model):
     @classmethod
     def generate(cls, *, kind: str, livemode: bool) -> str:
         """A new key in clear, to be shown once."""
-        start = "sk" if kind == cls.Kind.SECRET else "pk"
+        start = _KEY_STARTS[cls.Kind(kind)]
         return f"{start}_{'live' if livemode else 'test'}_{secrets.token_urlsafe(32)}"
+
+
+_KEY_STARTS = {
+    ApiKey.Kind.SECRET: "sk",
+    ApiKey.Kind.RESTRICTED: "rk",
+    ApiKey.Kind.PUBLISHABLE: "pk",
+}
 
 
 class ProviderAccount(models.Model):
     """Credentials at one PSP in one mode, encrypted; `merchant` empty means the platform's own.
+
+    An owner may have several active ones per mode; the default one takes the payments that name
+    none. One that is not active takes no new payments and goes on with those it has.
 
     `endpoint_token` is the secret part of `/webhooks/{provider}/{token}`: it finds this row, the
     signature then proves the sender. The encrypted column holds `secret_key` and the webhook
@@ -144,6 +180,7 @@ class ProviderAccount(models.Model):
     )
     livemode = models.BooleanField(default=False)
     active = models.BooleanField(default=True)
+    is_default = models.BooleanField(default=False)
     publishable_key = models.CharField(max_length=255, blank=True)
     api_base = models.CharField(max_length=255, blank=True)
     secrets_encrypted = models.BinaryField()
@@ -156,14 +193,23 @@ class ProviderAccount(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["merchant", "livemode"],
-                condition=Q(active=True),
+                condition=Q(is_default=True),
                 nulls_distinct=False,
-                name="provider_account_one_active_per_owner_and_mode",
+                name="provider_account_one_default_per_owner_and_mode",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_default=False) | Q(active=True),
+                name="provider_account_default_is_active",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.provider}, {'live' if self.livemode else 'test'})"
+
+    @property
+    def owned_by_merchant(self) -> bool:
+        """True when the PSP pays the merchant itself, False when it pays the platform."""
+        return self.merchant_id is not None
 
     @property
     def encryption_context(self) -> str:

@@ -22,6 +22,8 @@ ACCOUNTS = {
 class BalanceDetail(SecretKeyView):
     """`/v1/balance`"""
 
+    resource = "balance"
+
     @schema.retrieve_balance
     def get(self, request: Request) -> Response:
         """Retrieve the merchant's money, per currency."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rest_framework.permissions import BasePermission
 from rest_framework.views import APIView
 
@@ -15,8 +17,13 @@ from payments.api.rendering import CompactJSONRenderer, OnlyJSON
 
 
 class SecretKeyView(APIView):
-    """A route for the merchant's server."""
+    """A route for the merchant's server.
 
+    `resource` is one of payments.scopes.RESOURCES: with the method it makes the scope that a
+    restricted key needs here. Without one only secret keys are let in.
+    """
+
+    resource: ClassVar[str] = ""
     authentication_classes = [ApiKeyAuthentication]
     permission_classes: list[type[BasePermission]] = [SecretKeyRequired]
     parser_classes = [StrictJSONParser]

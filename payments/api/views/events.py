@@ -17,6 +17,8 @@ from webhooks import events
 class EventList(SecretKeyView):
     """`/v1/events`"""
 
+    resource = "events"
+
     @schema.list_events
     def get(self, request: Request) -> Response:
         """List events, newest first."""
@@ -39,6 +41,8 @@ class EventList(SecretKeyView):
 
 class EventDetail(SecretKeyView):
     """`/v1/events/{id}`"""
+
+    resource = "events"
 
     @schema.retrieve_event
     def get(self, request: Request, event_id: str) -> Response:

@@ -32,6 +32,8 @@ LIST_FILTERS = ("status", "currency", "merchant_reference", "created_from", "cre
 class PaymentList(SecretKeyView):
     """`/v1/payments`"""
 
+    resource = "payments"
+
     @schema.create_payment
     def post(self, request: Request) -> Response:
         """Create a payment."""
@@ -49,6 +51,8 @@ class PaymentList(SecretKeyView):
 class PaymentDetail(SecretKeyView):
     """`/v1/payments/{id}`"""
 
+    resource = "payments"
+
     @schema.retrieve_payment
     def get(self, request: Request, payment_id: str) -> Response:
         """Retrieve a payment."""
@@ -61,6 +65,8 @@ class PaymentDetail(SecretKeyView):
 
 class PaymentVerb(SecretKeyView):
     """A POST to `/v1/payments/{id}/<verb>`: what the verbs have in common."""
+
+    resource = "payments"
 
     body: type[StrictSerializer]
     operation: str

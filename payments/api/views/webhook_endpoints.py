@@ -33,6 +33,8 @@ from webhooks import endpoints
 class WebhookEndpointList(SecretKeyView):
     """`/v1/webhook_endpoints`"""
 
+    resource = "webhook_endpoints"
+
     @schema.create_webhook_endpoint
     def post(self, request: Request) -> Response:
         """Add an endpoint; its secret is in this answer and in no other."""
@@ -57,6 +59,8 @@ class WebhookEndpointList(SecretKeyView):
 
 class WebhookEndpointDetail(SecretKeyView):
     """`/v1/webhook_endpoints/{id}`"""
+
+    resource = "webhook_endpoints"
 
     @schema.retrieve_webhook_endpoint
     def get(self, request: Request, endpoint_id: str) -> Response:
@@ -86,6 +90,8 @@ class WebhookEndpointDetail(SecretKeyView):
 
 class WebhookEndpointSecret(SecretKeyView):
     """`/v1/webhook_endpoints/{id}/rotate_secret`"""
+
+    resource = "webhook_endpoints"
 
     @schema.rotate_webhook_secret
     def post(self, request: Request, endpoint_id: str) -> Response:
