@@ -1,12 +1,11 @@
 """The last net under the audit log: no card number and no secret is hashed into it for ever.
 
 Callers choose what they record. This scanner assumes that one day somebody chooses wrongly: it
-walks the value, masks what looks like a card number (13 to 19 digits of a known issuer range that
-pass the Luhn check), Authorization values and secrets known by their prefix or by the name of
-their key, and says so (`masked`). It also makes the value writable: what JSON, PostgreSQL or
-RFC 8785 cannot carry exactly becomes text. It masks and counts, it does not raise: a payment must
-not fail because a message was too talkative. Only a value of no known type is refused, because
-that is a mistake of the program and not of the data.
+walks the value, masks what looks like a card number (audit.card_numbers), Authorization values and
+secrets known by their prefix or by the name of their key, and says so (`masked`). It also makes the
+value writable: what JSON, PostgreSQL or RFC 8785 cannot carry exactly becomes text. It masks and
+counts, it does not raise: a payment must not fail because a message was too talkative. Only a value
+of no known type is refused, because that is a mistake of the program and not of the data.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
+from audit import card_numbers
 from audit.canonical import canonical_json
 
 REDACTIONS = Counter(
@@ -37,35 +37,6 @@ _DEEPEST_LEVEL = 50
 # RFC 8785 numbers are doubles: larger integers would not survive exactly.
 _LARGEST_INTEGER = 2**53 - 1
 
-# First digits (from, to) and the lengths that go with them, of the card schemes in use.
-_ISSUERS: tuple[tuple[str, str, range], ...] = (
-    ("4", "4", range(13, 20)),  # Visa
-    ("51", "55", range(16, 17)),  # Mastercard
-    ("2221", "2720", range(16, 17)),  # Mastercard
-    ("34", "34", range(15, 16)),  # American Express
-    ("37", "37", range(15, 16)),  # American Express
-    ("300", "305", range(14, 20)),  # Diners Club
-    ("36", "36", range(14, 20)),  # Diners Club
-    ("38", "39", range(14, 20)),  # Diners Club
-    ("60", "60", range(16, 20)),  # Discover, RuPay
-    ("62", "62", range(16, 20)),  # UnionPay
-    ("64", "65", range(16, 20)),  # Discover, RuPay
-    ("81", "82", range(16, 20)),  # UnionPay, RuPay
-    ("3528", "3589", range(16, 20)),  # JCB
-    ("2200", "2204", range(16, 20)),  # Mir
-    ("50", "50", range(13, 20)),  # Maestro
-    ("56", "58", range(13, 20)),  # Maestro
-    ("63", "63", range(13, 20)),  # Maestro
-    ("67", "67", range(13, 20)),  # Maestro
-)
-# Digits in one piece, or in the groups cards are printed in; not a part of a longer word, so that
-# hexadecimal ids are left alone, and not the digits of a decimal fraction.
-_CARD = re.compile(
-    r"(?<![0-9A-Za-z])(?<![0-9]\.)"
-    r"(?:[0-9]{13,19}|[0-9]{4}(?:[ -][0-9]{4}){3}(?:[ -]?[0-9]{1,3})?"
-    r"|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5})"
-    r"(?![0-9A-Za-z])"
-)
 _SECRET_TEXTS = (
     re.compile(r"\b(bearer |basic )\s*[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
     re.compile(r"\b((?:sk|rk)_(?:test|live)_|sbx_sk_)[0-9A-Za-z_-]+"),
@@ -88,7 +59,6 @@ _AMOUNT_ENDINGS = ("minor", "amount")
 _FORM_HINTS = tuple(b"secret sktest sklive rktest rklive whsec bearer basic".split())
 _NAME_HINTS = tuple(name.encode() + b'":' for name in sorted({*_SECRET_NAMES, *_SECRET_ENDINGS}))
 _WRITE_PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-_DIGITS_TO_ZERO = bytes.maketrans(b"123456789 ", b"000000000-")
 
 
 class UnsupportedValue(TypeError):
@@ -173,8 +143,7 @@ def _is_plain(value: Any, level: int) -> bool:
 def _is_suspicious(text: str) -> bool:
     """Whether a closer look is needed: never wrong when False, often for nothing when True."""
     raw = text.encode()
-    digits = raw.translate(_DIGITS_TO_ZERO)
-    if b"0000000000000" in digits or b"0000-0000" in digits:  # long enough for a card number
+    if card_numbers.may_carry(raw):
         return True
     if b"\\u0000" in raw or b"\0" in raw:
         return True
@@ -246,8 +215,7 @@ class _Scanner:
             if writable != text:
                 self._mask("unwritable_text", writable)
             text = writable
-        if len(text) >= 13:
-            text = _CARD.sub(self._mask_card, text)
+        text = self._mask_cards(text)
         for pattern in _SECRET_TEXTS:
             text, found = pattern.subn(lambda match: match[1] + _MASK, text)
             if found:
@@ -256,17 +224,17 @@ class _Scanner:
 
     def _clean_integer(self, value: int, *, name: str) -> int | str:
         text = str(value)
-        if 13 <= len(text) <= 19 and not _squeezed(name).endswith(_AMOUNT_ENDINGS):
-            masked = _CARD.sub(self._mask_card, text)
+        if len(text) >= card_numbers.LENGTH_MIN and not _squeezed(name).endswith(_AMOUNT_ENDINGS):
+            masked = self._mask_cards(text)
             if masked != text:
                 return masked
         return value if abs(value) <= _LARGEST_INTEGER else text
 
-    def _mask_card(self, match: re.Match[str]) -> str:
-        digits = match[0].replace(" ", "").replace("-", "")
-        if not (_is_issued(digits) and _passes_luhn(digits)):
-            return match[0]
-        return self._mask("card_number", f"{digits[:6]}{'*' * (len(digits) - 10)}{digits[-4:]}")
+    def _mask_cards(self, text: str) -> str:
+        masked, count = card_numbers.mask(text)
+        for _ in range(count):
+            self._mask("card_number", masked)
+        return masked
 
     def _mask(self, kind: str, replacement: str) -> str:
         self.found.append(kind)
@@ -280,15 +248,3 @@ def _squeezed(name: str) -> str:
 def _names_a_secret(name: str) -> bool:
     squeezed = _squeezed(name)
     return squeezed in _SECRET_NAMES or squeezed.endswith(_SECRET_ENDINGS)
-
-
-def _is_issued(digits: str) -> bool:
-    return any(
-        first <= digits[: len(first)] <= last and len(digits) in lengths
-        for first, last, lengths in _ISSUERS
-    )
-
-
-def _passes_luhn(digits: str) -> bool:
-    doubled = (2 * int(digit) for digit in digits[-2::-2])
-    return (sum(map(int, digits[-1::-2])) + sum(n - 9 if n > 9 else n for n in doubled)) % 10 == 0

@@ -2,8 +2,8 @@
 
 Mental model: everything goes through Python's logging into one formatter, whether structlog or a
 library wrote it. Each line carries the request id, the trace id and the actor that the audit
-context bound. The finished line is searched for what looks like a credential before it is written,
-so a secret inside the message of somebody else's exception is masked too. Nothing is logged to
+context bound. The line is searched for what looks like a credential or a card number before it is
+written, so one inside the message of somebody else's exception is masked too. Nothing is logged to
 standard output, which belongs to the answers of commands.
 """
 
@@ -14,6 +14,8 @@ from typing import Any
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
+
+from audit import card_numbers
 
 # API keys of ours and of providers, webhook secrets, client secrets, Authorization headers.
 _CREDENTIAL = re.compile(
@@ -30,9 +32,11 @@ def mask_credentials(line: str) -> str:
 
 
 def _masked_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    rendered = _to_json(logger, method, event)
+    # Numbers in texts are looked for before JSON writes a line break as the letter n.
+    texts = {name: card_numbers.mask(v)[0] for name, v in event.items() if isinstance(v, str)}
+    rendered = _to_json(logger, method, {**event, **texts})
     assert isinstance(rendered, str), "Bug! the JSON renderer returns text"
-    return mask_credentials(rendered)
+    return card_numbers.mask(mask_credentials(rendered))[0]
 
 
 _to_json = structlog.processors.JSONRenderer(ensure_ascii=False)

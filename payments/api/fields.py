@@ -7,7 +7,6 @@ ValidationError is the name of an `ErrorCode`; `validated` turns the first one i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -25,11 +24,6 @@ AMOUNT_MINOR_MAX = 9_007_199_254_740_991
 METADATA_ENTRIES_MAX = 50
 METADATA_KEY_LENGTH_MAX = 40
 METADATA_VALUE_LENGTH_MAX = 500
-
-# Card numbers start with 3 to 6 and have 13 to 19 digits, written with or without separators.
-_CARD_NUMBER = re.compile(r"(?<![0-9A-Za-z])[3-6](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z])")
-
-_CARD_NUMBER_WORDS = "This looks like a card number. Card data never passes through here."
 
 
 class AmountField(serializers.IntegerField):
@@ -75,12 +69,9 @@ class CurrencyField(serializers.CharField):
 
 
 class TextField(serializers.CharField):
-    """Text, and nothing that turns into text; nothing that looks like a card number."""
+    """Text, and nothing that turns into text."""
 
-    default_error_messages = {
-        "not_text": "This has to be text (a JSON string).",
-        "card_number": _CARD_NUMBER_WORDS,
-    }
+    default_error_messages = {"not_text": "This has to be text (a JSON string)."}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(trim_whitespace=False, **options)
@@ -88,8 +79,6 @@ class TextField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("not_text")
-        if looks_like_card_number(data):
-            self.fail("card_number")
         return str(data)
 
 
@@ -163,8 +152,6 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
             message = f"A name has 1 to {METADATA_KEY_LENGTH_MAX} characters."
         elif not isinstance(value, str) or len(value) > METADATA_VALUE_LENGTH_MAX:
             message = f"A value is text of at most {METADATA_VALUE_LENGTH_MAX} characters."
-        elif looks_like_card_number(value) or looks_like_card_number(name):
-            message = _CARD_NUMBER_WORDS
         else:
             return
         raise ValidationError({name[:METADATA_KEY_LENGTH_MAX]: [message]})
@@ -197,17 +184,6 @@ def validated(serializer: type[StrictSerializer], data: Any) -> dict[str, Any]:
 def _kept(serializer: type[StrictSerializer]) -> StrictSerializer:
     """One instance per body: validation keeps no state, and making the fields costs the most."""
     return serializer()
-
-
-def looks_like_card_number(text: str) -> bool:
-    """True for digits that are as long as a card number, start like one and pass its check."""
-    return any(_passes_luhn(match.group()) for match in _CARD_NUMBER.finditer(text))
-
-
-def _passes_luhn(written: str) -> bool:
-    digits = [int(character) for character in reversed(written) if character.isdigit()]
-    doubled = (digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[1::2])
-    return (sum(digits[0::2]) + sum(doubled)) % 10 == 0
 
 
 def _refusal(detail: Any) -> FlorinError:
