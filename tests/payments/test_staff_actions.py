@@ -69,12 +69,6 @@ def test_a_key_that_is_revoked_twice_keeps_its_first_time(shop: Shop) -> None:
     assert told("merchant", shop.merchant.pk).count("api_key.revoked") == 1
 
 
-def test_a_new_provider_account_takes_the_place_of_the_former(shop: Shop) -> None:
-    new = account_of(shop, "sandbox")
-    former = ProviderAccount.objects.get(pk=shop.account.pk)
-    assert (former.active, new.active) == (False, True)
-
-
 def test_an_account_at_a_provider_that_is_not_there_is_refused(shop: Shop) -> None:
     with pytest.raises(FlorinError, match="Known providers are"):
         account_of(shop, "bank_of_nowhere")
