@@ -7,9 +7,11 @@ app.
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
+
 from payments import rows
 from payments.errors import ErrorCode, FlorinError
-from payments.models import Attempt, Merchant, Payment
+from payments.models import Attempt, Customer, Merchant, Payment, PaymentMethod
 
 
 def payment_for(merchant: Merchant, livemode: bool, payment_id: str) -> Payment:
@@ -58,6 +60,55 @@ def locked_again(payment: Payment) -> Payment:
 def current_attempt(payment: Payment) -> Attempt | None:
     """The payment's latest attempt; its earlier ones are over."""
     return Attempt.objects.filter(payment=payment).last_try()
+
+
+def customer_for(merchant: Merchant, livemode: bool, customer_id: str) -> Customer:
+    """The merchant's customer in this mode, also a deleted one. Raises FlorinError(not_found)."""
+    return _customer(Customer.objects.all(), merchant, livemode, customer_id)
+
+
+def locked_customer_for(
+    merchant: Merchant, livemode: bool, customer_id: str, *, deleted: bool = False
+) -> Customer:
+    """As `customer_for`, holding the row lock until the transaction ends; a deleted one only if
+    `deleted`.
+    """
+    found = Customer.objects.select_for_update(of=("self",), no_key=True)
+    if not deleted:
+        found = found.filter(deleted_at__isnull=True)
+    return _customer(found, merchant, livemode, customer_id)
+
+
+def locked_customer(customer_id: str) -> Customer:
+    """Any customer, locked, for work that no tenant asked for."""
+    return Customer.objects.select_for_update(of=("self",), no_key=True).get(pk=customer_id)
+
+
+def method_for(
+    merchant: Merchant, livemode: bool, method_id: str, *, param: str = "id"
+) -> PaymentMethod:
+    """The merchant's saved payment method in this mode, with its customer and provider account.
+    Raises FlorinError(not_found).
+    """
+    try:
+        return PaymentMethod.objects.select_related("customer", "provider_account").get(
+            pk=method_id, customer__merchant=merchant, customer__livemode=livemode
+        )
+    except PaymentMethod.DoesNotExist:
+        raise FlorinError(
+            ErrorCode.not_found, f"No such payment method: {method_id!r}.", param=param
+        ) from None
+
+
+def _customer(
+    found: QuerySet[Customer], merchant: Merchant, livemode: bool, customer_id: str
+) -> Customer:
+    try:
+        return found.get(pk=customer_id, merchant=merchant, livemode=livemode)
+    except Customer.DoesNotExist:
+        raise FlorinError(
+            ErrorCode.not_found, f"No such customer: {customer_id!r}.", param="customer"
+        ) from None
 
 
 def _not_found(payment_id: str) -> FlorinError:

@@ -32,7 +32,7 @@ import rfc8785
 from django.db import connection, transaction
 from django.db.models import Q
 
-from payments import rows
+from payments import personal_data, rows
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Attempt, IdempotencyKey, Merchant, Payment, ProviderOperation
 
@@ -47,6 +47,9 @@ FINISHED_LIFETIME = timedelta(days=7)
 COMPLETION_DELAY = timedelta(seconds=120)
 COMPLETION_INTERVAL = timedelta(seconds=60)
 COMPLETIONS_MAX = 3
+
+# Where a request's personal values stand in its stored parameters, encrypted.
+PERSONAL = "personal"
 
 KEY_LENGTH_MIN = 16
 KEY_LENGTH_MAX = 255
@@ -89,6 +92,15 @@ class Claim:
             payment_id=payment.pk,
             provider_operation_id=operation.pk,
         )
+
+    def calling(self) -> None:
+        """As `submitting`, for a call that is no payment's: its own row names this key's row."""
+        self._update(recovery_point=IdempotencyKey.RecoveryPoint.SUBMITTING)
+
+    def personal(self) -> dict[str, Any]:
+        """The personal values of the request in clear (see `claim`)."""
+        sealed = self.parameters.get(PERSONAL, "")
+        return personal_data.unseal(sealed, merchant_id=self.merchant.pk)
 
     def finish(self, answer: Answer, *, now: datetime) -> None:
         """Commit, with the caller's transaction, the answer that every repeat will get."""
@@ -162,14 +174,19 @@ def claim(
     actor_id: str,
     request_id: str,
     now: datetime,
+    personal: Mapping[str, Any] | None = None,
 ) -> Claim | Answer:
     """Claim `key` for this request, or return the stored answer of its finished twin.
 
-    Commits by itself. Raises FlorinError: idempotency_key_reused for another request,
-    idempotency_key_in_use while the first still runs.
+    `personal` are parameters that are stored encrypted (names, addresses); they are part of what
+    the request is recognised by. Commits by itself. Raises FlorinError: idempotency_key_reused for
+    another request, idempotency_key_in_use while the first still runs.
     """
-    print_ = fingerprint(method=method, path=path, body=parameters)
+    print_ = fingerprint(method=method, path=path, body={**parameters, **(personal or {})})
     token = secrets.token_hex(16)
+    if personal:
+        sealed = personal_data.seal(personal, merchant_id=merchant.pk)
+        parameters = {**parameters, PERSONAL: sealed}
     # One statement that commits itself: the common case, a new key, costs one round trip.
     row_id = _insert(
         merchant=merchant,
@@ -268,15 +285,29 @@ def finish_for_operation(operation: ProviderOperation, answer: Answer, *, now: d
     The operation's own lease is the fence here: only one driver records its outcome.
     """
     finished = rows.table(IdempotencyKey).change(
-        {
-            "recovery_point": IdempotencyKey.RecoveryPoint.FINISHED,
-            "response_status": answer.status,
-            "response_body": answer.body,
-            "locked_until": None,
-            "completion_due_at": None,
-            "expires_at": now + FINISHED_LIFETIME,
-        },
+        _finished(answer, now=now),
         provider_operation_id=operation.pk,
+        recovery_point=IdempotencyKey.RecoveryPoint.SUBMITTING,
+    )
+    rows.execute([finished])
+
+
+def _finished(answer: Answer, *, now: datetime) -> dict[str, Any]:
+    return {
+        "recovery_point": IdempotencyKey.RecoveryPoint.FINISHED,
+        "response_status": answer.status,
+        "response_body": answer.body,
+        "locked_until": None,
+        "completion_due_at": None,
+        "expires_at": now + FINISHED_LIFETIME,
+    }
+
+
+def finish_waiting(row_id: int, answer: Answer, *, now: datetime) -> None:
+    """As `finish_for_operation`, for a key whose row is named by a call that is no payment's."""
+    finished = rows.table(IdempotencyKey).change(
+        _finished(answer, now=now),
+        id=row_id,
         recovery_point=IdempotencyKey.RecoveryPoint.SUBMITTING,
     )
     rows.execute([finished])
