@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "payments.api.middleware.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "payments.api.card_data.RefuseCardNumbers",
     "django.middleware.common.CommonMiddleware",
     # Requests of machines (/v1, /webhooks) turn off here; what follows is for pages.
     "payments.api.middleware.StraightToTheView",
@@ -197,6 +198,11 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
         "every_seconds": 1.0,
     },
     {
+        "name": "tell_breakers",
+        "function": "payments.tasks.tell_breakers",
+        "every_seconds": 5.0,
+    },
+    {
         "name": "complete_dead_requests",
         "function": "payments.tasks.complete_dead_requests",
         "every_seconds": 10.0,
@@ -226,10 +232,47 @@ FLORIN_PROVIDERS = {
 }
 FLORIN_SANDBOX_URL = env.str("FLORIN_SANDBOX_URL", "http://127.0.0.1:8010")
 FLORIN_STRIPE_API_BASE = env.str("FLORIN_STRIPE_API_BASE", "https://api.stripe.com")
+# What Stripe grants these accounts by contract: multicapture, incremental_authorization.
+FLORIN_STRIPE_CARD_FEATURES: list[str] = env.list("FLORIN_STRIPE_CARD_FEATURES", [])
 FLORIN_PROVIDER_TIMEOUT_SECONDS = env.float("FLORIN_PROVIDER_TIMEOUT_SECONDS", 20.0)
+# When calls to a provider account stop going out, per class of operation (payments.providers.
+# breaker): failed or slow calls in a window, and how it finds out that the provider is back.
+FLORIN_BREAKER_WINDOW_SECONDS = env.float("FLORIN_BREAKER_WINDOW_SECONDS", 60.0)
+FLORIN_BREAKER_MINIMUM_CALLS = env.int("FLORIN_BREAKER_MINIMUM_CALLS", 20)
+FLORIN_BREAKER_FAILURE_RATIO = env.float("FLORIN_BREAKER_FAILURE_RATIO", 0.5)
+FLORIN_BREAKER_SLOW_CALL_SECONDS = env.float("FLORIN_BREAKER_SLOW_CALL_SECONDS", 10.0)
+FLORIN_BREAKER_OPEN_SECONDS = env.float("FLORIN_BREAKER_OPEN_SECONDS", 15.0)
+FLORIN_BREAKER_PERMITS = env.int("FLORIN_BREAKER_PERMITS", 3)
+# Threads of one process that recover payments, in all and per provider account.
+FLORIN_RESUME_THREADS = env.int("FLORIN_RESUME_THREADS", 16)
+FLORIN_RESUME_THREADS_PER_ACCOUNT = env.int("FLORIN_RESUME_THREADS_PER_ACCOUNT", 3)
 
 # --- API ----------------------------------------------------------------------------------------
 FLORIN_API_VERSION = "2026-11-20"
+# Requests per second: (of one key, of all keys of its merchant). Test mode gets its share of them,
+# and so many seconds' worth may come at once.
+FLORIN_RATE_LIMITS = {
+    "read": (
+        env.float("FLORIN_RATE_LIMIT_KEY_READS", 200.0),
+        env.float("FLORIN_RATE_LIMIT_MERCHANT_READS", 400.0),
+    ),
+    "write": (
+        env.float("FLORIN_RATE_LIMIT_KEY_WRITES", 100.0),
+        env.float("FLORIN_RATE_LIMIT_MERCHANT_WRITES", 200.0),
+    ),
+    "client": (
+        env.float("FLORIN_RATE_LIMIT_KEY_CLIENT", 200.0),
+        env.float("FLORIN_RATE_LIMIT_MERCHANT_CLIENT", 400.0),
+    ),
+}
+FLORIN_RATE_LIMIT_TEST_MODE_SHARE = env.float("FLORIN_RATE_LIMIT_TEST_MODE_SHARE", 0.5)
+FLORIN_RATE_LIMIT_BURST_SECONDS = env.float("FLORIN_RATE_LIMIT_BURST_SECONDS", 4.0)
+# From when on new payments (429) and providers' webhooks (503) have to wait.
+FLORIN_TOO_BUSY_MERCHANT_OPERATIONS = env.int("FLORIN_TOO_BUSY_MERCHANT_OPERATIONS", 500)
+FLORIN_TOO_BUSY_OPERATIONS = env.int("FLORIN_TOO_BUSY_OPERATIONS", 10_000)
+FLORIN_TOO_BUSY_INBOX_SECONDS = env.float("FLORIN_TOO_BUSY_INBOX_SECONDS", 300.0)
+FLORIN_TOO_BUSY_POOL_WAITING = env.int("FLORIN_TOO_BUSY_POOL_WAITING", 8)
+FLORIN_WEBHOOK_BUSY_INBOX_SECONDS = env.float("FLORIN_WEBHOOK_BUSY_INBOX_SECONDS", 1800.0)
 # What opens /metrics from another machine; without it only this machine may read them.
 FLORIN_METRICS_TOKEN = env.str("FLORIN_METRICS_TOKEN", "")
 REST_FRAMEWORK: dict[str, Any] = {
@@ -273,7 +316,14 @@ CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_METHODS = ["GET", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["authorization", "client-secret", "content-type"]
-CORS_EXPOSE_HEADERS = ["Request-Id", "Florin-Version"]
+CORS_EXPOSE_HEADERS = [
+    "Request-Id",
+    "Florin-Version",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+]
 CORS_PREFLIGHT_MAX_AGE = 3600
 
 # --- Pages and staff ----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ class ErrorType(enum.StrEnum):
     PERMISSION = "permission_error"
     IDEMPOTENCY = "idempotency_error"
     PAYMENT = "payment_error"
+    RATE_LIMIT = "rate_limit_error"
     API = "api_error"
 
 
@@ -47,6 +48,12 @@ class ErrorCode(enum.Enum):
     json_invalid = (400, ErrorType.INVALID_REQUEST, "The body is not the JSON object expected.")
     parameter_invalid = (400, ErrorType.INVALID_REQUEST, "A parameter is missing or wrong.")
     parameter_unknown = (400, ErrorType.INVALID_REQUEST, "There is no parameter of this name.")
+    card_data_refused = (
+        400,
+        ErrorType.INVALID_REQUEST,
+        "This looks like a card number. Card data never passes through here: send the provider's "
+        "token instead.",
+    )
     amount_invalid = (400, ErrorType.INVALID_REQUEST, "A whole number of minor units above 0.")
     currency_invalid = (400, ErrorType.INVALID_REQUEST, "An ISO 4217 code the provider takes.")
     merchant_reference_taken = (
@@ -145,6 +152,16 @@ class ErrorCode(enum.Enum):
     endpoint_url_invalid = (400, ErrorType.INVALID_REQUEST, "This address may not get webhooks.")
     signature_invalid = (400, ErrorType.AUTHENTICATION, "The webhook's signature does not hold.")
     event_unreadable = (400, ErrorType.INVALID_REQUEST, "The webhook is not a readable event.")
+    rate_limited = (
+        429,
+        ErrorType.RATE_LIMIT,
+        "Too many requests of this key or merchant; retry after Retry-After seconds.",
+    )
+    too_busy = (
+        429,
+        ErrorType.RATE_LIMIT,
+        "No new payments for a moment, nothing was done; retry after Retry-After seconds.",
+    )
     internal_error = (500, ErrorType.API, "Our fault; retry with the same Idempotency-Key.")
     service_unavailable = (503, ErrorType.API, "We cannot answer now; retry after Retry-After.")
 

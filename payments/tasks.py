@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from payments import idempotency
 from payments.actions.answer_request import complete_requests
 from payments.actions.resume_payment import resume_due
+from payments.actions.tell_breakers import tell_what_nobody_told
+from payments.actions.through_breaker import breaker
 
 
 def clock() -> datetime:
@@ -31,3 +33,8 @@ def complete_dead_requests(*, now: datetime) -> None:
 def reap_idempotency_keys(*, now: datetime) -> None:
     """Delete finished keys past their lifetime."""
     idempotency.reap(now=now)
+
+
+def tell_breakers(*, now: datetime) -> None:
+    """Tell which circuit breakers opened or closed without anybody telling it."""
+    tell_what_nobody_told(breaker().states(), now=now)

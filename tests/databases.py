@@ -82,6 +82,9 @@ def prepare() -> TestDatabases:
         "FLORIN_BASE_URL": f"http://127.0.0.1:{web_port}",
         "FLORIN_SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
         "FLORIN_WEBHOOK_ALLOWED_HOSTS": f"127.0.0.1:{receiver_port}",
+        # Tests leave news unapplied on purpose; those of backpressure set their own limits.
+        "FLORIN_TOO_BUSY_INBOX_SECONDS": "86400",
+        "FLORIN_WEBHOOK_BUSY_INBOX_SECONDS": "86400",
     }
     return databases
 

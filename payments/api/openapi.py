@@ -73,6 +73,18 @@ def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             "description": "The dated version of the API that answered.",
             "schema": {"type": "string"},
         },
+        "RateLimit-Limit": {
+            "description": "How many requests the tightest bucket of this key or merchant holds.",
+            "schema": {"type": "string"},
+        },
+        "RateLimit-Remaining": {
+            "description": "How many of them are left.",
+            "schema": {"type": "string"},
+        },
+        "RateLimit-Reset": {
+            "description": "Seconds until all of them are there again.",
+            "schema": {"type": "string"},
+        },
         "Idempotent-Replayed": {
             "description": "`true` on an answer that was given before.",
             "schema": {"type": "string"},
@@ -81,7 +93,8 @@ def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for name, component in result["components"]["schemas"].items():
         if name.endswith("Body"):
             component["additionalProperties"] = False
-    every = ("Request-Id", "Florin-Version")
+    limits = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+    every = ("Request-Id", "Florin-Version", *limits)
     for path in result["paths"].values():
         for operation in path.values():
             if SCOPE in operation:

@@ -29,6 +29,7 @@ _EVERY_ROUTE = (
     ErrorCode.authentication_required,
     ErrorCode.api_key_invalid,
     ErrorCode.merchant_suspended,
+    ErrorCode.rate_limited,
     ErrorCode.internal_error,
     ErrorCode.service_unavailable,
 )
@@ -233,6 +234,7 @@ create_payment = _money_operation(
     answer=examples.PAYMENT_WITH_SECRETS,
     status=201,
     errors=(
+        ErrorCode.too_busy,
         ErrorCode.amount_invalid,
         ErrorCode.currency_invalid,
         ErrorCode.merchant_reference_taken,

@@ -251,7 +251,8 @@ class Result:
     PSP's object still stands; `error` is present for DECLINED, and says what went
     wrong for NOT_SENT and UNKNOWN. `idempotency_conflict` marks an UNKNOWN that the PSP answered
     with "this key is in use": ask again soon. `not_found` marks a fetch whose object the PSP
-    surely does not have.
+    surely does not have. `retry_after_seconds` says when asking again makes sense, where that is
+    known.
     """
 
     outcome: Outcome
@@ -263,6 +264,7 @@ class Result:
     error: ProviderError | None = None
     idempotency_conflict: bool = False
     not_found: bool = False
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -180,6 +180,15 @@ class Breaker:
 
         return self._shared.ask(read)
 
+    def state(self, name: str) -> BreakerState | None:
+        """One breaker as Redis has it; None while Redis is away."""
+
+        def read(client: redis.Redis) -> BreakerState:
+            kept: Any = client.hgetall(_key(name))
+            return _read_state(name, kept, rules=self.rules, now=self._clock())
+
+        return self._shared.ask(read)
+
     def _run(self, verb: str, name: str, *arguments: Any) -> list[Any] | None:
         key, rules = _key(name), self.rules
         return self._shared.run(

@@ -33,6 +33,7 @@ class PaymentList(SecretKeyView):
     """`/v1/payments`"""
 
     resource = "payments"
+    begins_payments = frozenset({"POST"})
 
     @schema.create_payment
     def post(self, request: Request) -> Response:

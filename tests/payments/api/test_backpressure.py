@@ -1,0 +1,129 @@
+"""An installation that does not keep up says so before it writes anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+
+from payments.api.backpressure import Pressure
+from payments.errors import ErrorCode, FlorinError
+from payments.models import Payment, ProviderOperation
+from tests.payments.api.conftest import Api, payment_body
+from tests.payments.shop import Shop
+from webhooks import inbox
+
+
+def overdue_operation(shop: Shop) -> str:
+    """A payment whose operation should have been tried again minutes ago."""
+    shop.settings(fail_before_commit=1)
+    payment_id = shop.create().payment_id
+    ProviderOperation.objects.filter(payment_id=payment_id, finished_at=None).update(
+        next_try_at=datetime.now(UTC) - timedelta(minutes=5)
+    )
+    return payment_id
+
+
+def refused_after_a_look(ask: Callable[[], Any]) -> Any:
+    """Ask until a look has found what is wrong: at most two looks, one each second."""
+    deadline = time.monotonic() + 10
+    while True:
+        answer = ask()
+        if answer.status_code in (429, 503) or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.1)
+
+
+def test_new_payments_wait_while_a_merchants_operations_are_overdue(
+    api: Api, shop: Shop, another_shop: Shop
+) -> None:
+    overdue_operation(shop)
+    with override_settings(FLORIN_TOO_BUSY_MERCHANT_OPERATIONS=0):
+        answer = refused_after_a_look(lambda: api.post("/v1/payments", payment_body()))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_busy")
+        assert int(answer["Retry-After"]) >= 1
+        before = Payment.objects.filter(merchant=shop.merchant).count()
+        assert api.post("/v1/payments", payment_body()).status_code == 429
+        assert Payment.objects.filter(merchant=shop.merchant).count() == before
+        assert api.get("/v1/payments").status_code == 200
+        assert Api(another_shop.secret_key).create()["status"] == "captured"
+
+
+def test_everybodys_payments_wait_while_too_many_operations_are_overdue(
+    shop: Shop, another_shop: Shop
+) -> None:
+    overdue_operation(shop)
+    with override_settings(FLORIN_TOO_BUSY_OPERATIONS=0):
+        answer = refused_after_a_look(
+            lambda: Api(another_shop.secret_key).post("/v1/payments", payment_body())
+        )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_busy")
+
+
+@pytest.fixture
+def late_news(shop: Shop) -> None:
+    """News from a provider that nobody has applied for an hour."""
+    inbox.receive(
+        provider="sandbox",
+        account_id=shop.account.pk,
+        event_id=f"evt_late_{shop.account.pk}",
+        event_type="payment.created",
+        subject=f"late_{shop.account.pk}",
+        raw=b"{}",
+        headers={},
+        received_at=datetime.now(UTC) - timedelta(hours=1),
+    )
+
+
+def after_looks(
+    pressure: Pressure, clock: list[float], ask: Callable[[], None]
+) -> FlorinError | None:
+    """The refusal after both kinds of look were made, if any."""
+    for _ in range(2):
+        clock[0] += 1
+        try:
+            ask()
+        except FlorinError as error:
+            return error
+    return None
+
+
+@pytest.mark.usefixtures("late_news")
+@pytest.mark.parametrize(
+    ("ask", "setting", "code"),
+    [
+        ("refuse_payment", "FLORIN_TOO_BUSY_INBOX_SECONDS", ErrorCode.too_busy),
+        ("refuse_webhook", "FLORIN_WEBHOOK_BUSY_INBOX_SECONDS", ErrorCode.service_unavailable),
+    ],
+)
+def test_news_that_waits_too_long_is_a_sign(ask: str, setting: str, code: ErrorCode) -> None:
+    clock = [100.0]
+    pressure = Pressure(clock=lambda: clock[0])
+    arguments = ["mer_any"] if ask == "refuse_payment" else []
+    for limit, expected in ((7200.0, None), (60.0, code)):
+        with override_settings(**{setting: limit}):
+            refusal = after_looks(pressure, clock, lambda: getattr(pressure, ask)(*arguments))
+            assert (refusal.code if refusal else None) == expected
+            assert refusal is None or refusal.retry_after_seconds
+
+
+def test_it_looks_at_most_once_a_second_with_one_query() -> None:
+    clock = [100.0]
+    pressure = Pressure(clock=lambda: clock[0])
+    queries = []
+    for _ in range(6):
+        clock[0] += 0.5
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            for _ in range(20):
+                pressure.refuse_payment("mer_any")
+                pressure.refuse_webhook()
+        queries.append(len(captured))
+    assert queries == [1, 0, 1, 0, 1, 0]
