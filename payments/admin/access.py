@@ -18,6 +18,9 @@ from django.http import HttpRequest
 
 from audit import log
 
+# Live keys and live provider accounts decide where real money goes: more than everyday work.
+LIVE_PERMISSION = "payments.issue_live_apikey"
+
 # Every table whose rows may be looked at, by app. "*" is all of an app's.
 _PAYMENTS = ("payment", "attempt", "provideroperation", "transition")
 _MERCHANTS = (

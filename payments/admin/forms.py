@@ -8,25 +8,37 @@ that issues something count a single time, however often its button is pressed.
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.http import HttpRequest
 from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminEmailInputWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
 )
 
 from payments.models import ApiKey
+from payments.scopes import READ, RESOURCES, SCOPES
 
 _OPEN_FORMS = "florin_open_forms"
 _OPEN_FORMS_MAX = 20
 _MODES = [("test", "Test: no real money"), ("live", "Live: real money")]
+_OVERLAPS = [
+    ("0", "None: the old one ends now"),
+    ("1", "1 hour"),
+    ("24", "1 day"),
+    ("72", "3 days"),
+    ("168", "7 days"),
+]
+_KEY_DAYS_MAX = 3650
 _MINOR_MAX = 9_223_372_036_854_775_807
 
 
@@ -86,12 +98,32 @@ class MerchantForm(OnceForm):
     )
 
 
+def scope_words(scope: str) -> str:
+    """A scope for people: "payments:read" is "Read payments"."""
+    resource, _, access = scope.partition(":")
+    _, words = RESOURCES[resource]
+    return f"{'Read' if access == READ else 'Read and change'} {words}"
+
+
+def _overlap_field(label: str, help_text: str) -> forms.TypedChoiceField:
+    """How long what is replaced goes on beside what replaces it; cleaned to a timedelta."""
+    return forms.TypedChoiceField(
+        label=label,
+        choices=_OVERLAPS,
+        initial="24",
+        coerce=lambda hours: timedelta(hours=int(hours)),
+        widget=UnfoldAdminSelectWidget(),
+        help_text=help_text,
+    )
+
+
 class ApiKeyForm(OnceForm):
     """A new key; the arguments of issue_api_key."""
 
     kind = forms.ChoiceField(
         choices=[
             (ApiKey.Kind.SECRET.value, "Secret: for the merchant's servers"),
+            (ApiKey.Kind.RESTRICTED.value, "Restricted: for one program, with the scopes below"),
             (ApiKey.Kind.PUBLISHABLE.value, "Publishable: for web pages and apps"),
         ],
         widget=UnfoldAdminSelectWidget(),
@@ -103,6 +135,21 @@ class ApiKeyForm(OnceForm):
         widget=UnfoldAdminTextInputWidget(),
         help_text="What it is for, so that people can tell keys apart.",
     )
+    scopes = forms.MultipleChoiceField(
+        label="What a restricted key may do",
+        choices=[(scope, scope_words(scope)) for scope in SCOPES],
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        help_text="For restricted keys only, and as little as its program needs.",
+    )
+    days = forms.IntegerField(
+        label="Expires after so many days",
+        min_value=1,
+        max_value=_KEY_DAYS_MAX,
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="Leave empty for a key without an end.",
+    )
 
     def __init__(self, *args: Any, may_issue_live: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,6 +158,15 @@ class ApiKeyForm(OnceForm):
             assert isinstance(mode, forms.ChoiceField)
             mode.choices = _MODES[:1]
             mode.help_text = "Live keys need the permission of the group “Live keys”."
+
+
+class RotateKeyForm(OnceForm):
+    """A successor for a key; the arguments of rotate_api_key."""
+
+    overlap = _overlap_field(
+        "The old key goes on for",
+        "Time to bring the new key everywhere. Revoking the old one ends it earlier.",
+    )
 
 
 class ReasonForm(OnceForm):
@@ -136,7 +192,7 @@ class _CredentialsForm(OnceForm):
         required=False,
         max_length=2000,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="One, or several separated by spaces while the provider changes over.",
+        help_text="One, or several separated by spaces.",
     )
 
     def clean_webhook_secrets(self) -> list[str]:
@@ -145,6 +201,17 @@ class _CredentialsForm(OnceForm):
 
 class ProviderSecretsForm(_CredentialsForm):
     """New credentials for an account; the arguments of replace_provider_secrets."""
+
+    webhook_overlap = _overlap_field(
+        "Former webhook secrets hold for",
+        "The provider may sign with them for a while after it was given new ones.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["secret_key"].required = False
+        for name in ("secret_key", "webhook_secrets"):
+            self.fields[name].help_text += " Leave empty to keep what is stored."
 
 
 class ProviderAccountForm(_CredentialsForm):
@@ -165,6 +232,13 @@ class ProviderAccountForm(_CredentialsForm):
         assume_scheme="https",
         widget=UnfoldAdminTextInputWidget(),
         help_text="Leave empty for the provider's own.",
+    )
+    is_default = forms.BooleanField(
+        label="Payments that name no account go through this one",
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanWidget(),
+        help_text="The first account of an owner and mode is the default in any case.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

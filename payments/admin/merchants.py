@@ -7,6 +7,7 @@ row is saved by a form of Django's, so nothing changes without its audit event.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -20,7 +21,7 @@ from unfold.decorators import action, display
 from payments.actions.api_keys import issue_api_key
 from payments.actions.create_merchant import create_merchant
 from payments.actions.merchant_status import set_merchant_status
-from payments.admin.access import may, require, staff_actor
+from payments.admin.access import LIVE_PERMISSION, may, require, staff_actor
 from payments.admin.forms import (
     ApiKeyForm,
     MerchantForm,
@@ -39,7 +40,7 @@ class ApiKeyInline(ReadOnlyInline):
     model = ApiKey
     verbose_name_plural = "API keys"
     ordering = ("-pk",)
-    fields = ("key_link", "kind", "mode_shown", "name", "created_at", "status_shown")
+    fields = ("key_link", "kind", "mode_shown", "name", "created_at", "used_shown", "status_shown")
 
     @display(description="key")
     def key_link(self, key: ApiKey) -> SafeString | str:
@@ -48,6 +49,10 @@ class ApiKeyInline(ReadOnlyInline):
     @display(description="mode")
     def mode_shown(self, key: ApiKey) -> SafeString:
         return mode_badge(key.livemode)
+
+    @display(description="last used (UTC)")
+    def used_shown(self, key: ApiKey) -> str:
+        return moment_text(key.last_used_at)
 
     @display(description="status")
     def status_shown(self, key: ApiKey) -> SafeString:
@@ -72,7 +77,7 @@ class ProviderAccountInline(ReadOnlyInline):
 
     @display(description="in use")
     def active_shown(self, account: ProviderAccount) -> SafeString:
-        return badge("In use", "good") if account.active else badge("Not in use", "calm")
+        return account_status(account)
 
 
 @admin.register(Merchant)
@@ -160,18 +165,21 @@ class MerchantAdmin(HistoryAdmin):
     def issue_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
         require(request, "payments.add_apikey")
         merchant = merchant_or_404(object_id)
-        may_issue_live = may(request, "payments.issue_live_apikey")
+        may_issue_live = may(request, LIVE_PERMISSION)
 
         def issue(form: OnceForm) -> Done:
             if form.livemode:
-                require(request, "payments.issue_live_apikey")
+                require(request, LIVE_PERMISSION)
+            now, days = timezone.now(), form.cleaned_data["days"]
             key, clear = issue_api_key(
                 merchant=merchant,
                 kind=form.cleaned_data["kind"],
                 livemode=form.livemode,
                 name=form.cleaned_data["name"],
                 actor=staff_actor(request),
-                now=timezone.now(),
+                now=now,
+                scopes=form.cleaned_data["scopes"],
+                expires_at=now + timedelta(days=days) if days else None,
             )
             mode = "live" if key.livemode else "test"
             return Done(
@@ -261,4 +269,19 @@ def merchant_or_404(merchant_id: str) -> Merchant:
 
 def key_status(key: ApiKey) -> SafeString:
     """Whether a key still opens anything."""
-    return badge("Revoked", "bad") if key.revoked_at else badge("Valid", "good")
+    if key.revoked_at:
+        return badge("Revoked", "bad")
+    if key.expires_at is None:
+        return badge("Valid", "good")
+    if key.expires_at <= timezone.now():
+        return badge("Expired", "bad")
+    return badge(f"Valid until {moment_text(key.expires_at)}", "warn")
+
+
+def account_status(account: ProviderAccount) -> SafeString:
+    """Whether an account takes new payments, and which."""
+    if not account.active:
+        return badge("Not in use", "calm", title="It takes no new payments.")
+    if account.is_default:
+        return badge("Default", "good", title="It takes the payments that name no account.")
+    return badge("In use", "good", title="It takes the payments that name it.")

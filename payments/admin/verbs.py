@@ -34,10 +34,11 @@ class ShownKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a verb did: words, where to go on, and keys that are shown this once."""
+    """What a verb did: words and how good they are, where to go on, keys shown this once."""
 
     message: str
     url: str
+    level: int = messages.SUCCESS
     keys: tuple[ShownKey, ...] = ()
 
 
@@ -86,7 +87,7 @@ def _finished(
     request: HttpRequest, model_admin: ModelAdmin, verb: Verb, done: Done
 ) -> HttpResponse:
     if not done.keys:
-        messages.success(request, done.message)
+        messages.add_message(request, done.level, done.message)
         return HttpResponseRedirect(done.url)
     response = _page(
         request,

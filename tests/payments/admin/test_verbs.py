@@ -47,7 +47,7 @@ def onboard(person: Staff, **changes: Any) -> HttpResponse:
 
 
 def keys_in(answer: Any) -> list[str]:
-    return re.findall(r"[sp]k_(?:test|live)_[\w-]{30,}", answer.content.decode())
+    return re.findall(r"[spr]k_(?:test|live)_[\w-]{30,}", answer.content.decode())
 
 
 def audited(stream_type: str, stream_id: str) -> dict[str, str]:
@@ -210,16 +210,17 @@ def test_credentials_go_in_and_never_come_out(shop: Shop, staff: Callable[[str],
         api_base="",
         secret_key=credential,
         webhook_secrets=webhook_secret,
+        is_default="on",
     )
     assert answer.status_code == 302
-    account = ProviderAccount.objects.get(merchant=shop.merchant, active=True)
+    account = ProviderAccount.objects.get(merchant=shop.merchant, is_default=True)
     assert (account.name, credential.encode() in account.reveal_secrets()) == (
         "Second account",
         True,
     )
     replaced = secrets.token_urlsafe(24)
     replace = reverse("admin:payments_provideraccount_replace_secrets", args=[account.pk])
-    assert send(person, replace, secret_key=replaced).status_code == 302
+    assert send(person, replace, secret_key=replaced, webhook_overlap="24").status_code == 302
     account.refresh_from_db()
     assert replaced.encode() in account.reveal_secrets()
     for url in (
@@ -280,7 +281,11 @@ def test_pages_of_what_does_not_exist_are_404(staff: Callable[[str], Staff]) -> 
         "merchant_issue_key",
         "merchant_change_status",
         "apikey_revoke",
+        "apikey_rotate",
         "provideraccount_replace_secrets",
+        "provideraccount_check",
+        "provideraccount_make_default",
+        "provideraccount_open_or_close",
         "provideraccount_add_for",
     ):
         url = reverse(f"admin:payments_{name}", args=["none"])
