@@ -1,4 +1,6 @@
-"""Stripe's test payment methods by name, and what each one leads to (docs.stripe.com/testing)."""
+"""Stripe's test payment methods by name, and what each one leads to (docs.stripe.com/testing,
+docs.stripe.com/payments/ach-direct-debit/accept-a-payment#test-your-integration).
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,34 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Method:
-    """One payment method. `code` and `decline_code` say why it is declined; empty: it is not."""
+    """One payment method.
+
+    code, decline_code: why it is declined; empty: it is not.
+    authentication: "" | "always" (3-D Secure at every payment with the payer).
+    refund: "" | "pending" | "fails" (succeeds first) | "action".
+    dispute: "" or the status a dispute begins with as soon as the money is taken.
+    elevated_risk: Radar opens a review.
+    bank_result: what a debit comes to, "succeeds" | "fails" | "dispute" (succeeds first).
+    """
 
     kind: str = "card"
     last4: str = "4242"
+    brand: str = "visa"
     code: str = ""
     decline_code: str = ""
     advice_code: str = ""
-    authentication: bool = False
+    authentication: str = ""
+    refund: str = ""
+    dispute: str = ""
+    elevated_risk: bool = False
+    bank_result: str = "succeeds"
+    unverified: bool = False
+    multicapture: bool = True
 
 
 METHODS = {
     "pm_card_visa": Method(),
+    "pm_card_jcb": Method(brand="jcb", last4="0505", multicapture=False),
     "pm_card_visa_chargeDeclinedInsufficientFunds": Method(
         last4="9995",
         code="card_declined",
@@ -34,8 +52,19 @@ METHODS = {
     "pm_card_chargeDeclinedExpiredCard": Method(
         last4="0069", code="expired_card", decline_code="expired_card"
     ),
-    "pm_card_authenticationRequired": Method(last4="3184", authentication=True),
+    "pm_card_authenticationRequired": Method(last4="3184", authentication="always"),
+    "pm_card_pendingRefund": Method(last4="7726", refund="pending"),
+    "pm_card_refundFail": Method(last4="5126", refund="fails"),
+    "pm_card_refundAction": Method(last4="0000", refund="action"),
+    "pm_card_createDispute": Method(last4="0259", dispute="needs_response"),
+    "pm_card_createDisputeInquiry": Method(last4="1976", dispute="warning_needs_response"),
+    "pm_card_riskLevelElevated": Method(last4="9235", elevated_risk=True),
     "pm_usBankAccount": Method(kind="us_bank_account", last4="6789"),
+    "pm_usBankAccount_insufficientFunds": Method(
+        kind="us_bank_account", last4="2227", bank_result="fails"
+    ),
+    "pm_usBankAccount_dispute": Method(kind="us_bank_account", last4="0051", bank_result="dispute"),
+    "pm_usBankAccount_unverified": Method(kind="us_bank_account", last4="1111", unverified=True),
 }
 
 # What a payer's browser sends to Stripe.js, by number.

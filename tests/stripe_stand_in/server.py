@@ -1,7 +1,7 @@
-"""The stand-in's HTTP: routes, keys, idempotency, expansion, faults and webhooks.
+"""The stand-in's HTTP: keys, idempotency, faults and webhooks.
 
 `POST /_control/...` with the secret key is the tests' side: `faults` (names with counts),
-`authenticate`, `bank_answers`, `settle`, `webhook`.
+`webhook`, and everything in tests.stripe_stand_in.control.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import copy
 import hashlib
 import hmac
 import json
+import re
 import threading
 import time
 from collections import Counter, defaultdict
@@ -19,8 +20,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
 
-from tests.stripe_stand_in.objects import Json, Refused, Vault
-from tests.stripe_stand_in.payment_methods import NUMBERS
+from tests.stripe_stand_in import routes
+from tests.stripe_stand_in.control import CONTROLS
+from tests.stripe_stand_in.vault import Json, Refused, Vault
 
 HANG_SECONDS = 3.0
 _FAULTS_BEFORE = ("hang_before_commit", "fail_before_commit", "rate_limit")
@@ -79,9 +81,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        raw = self.rfile.read(length).decode()
+        raw = self.rfile.read(length)
         parts = urlsplit(self.path)
-        params = _tree(parse_qsl(raw or parts.query, keep_blank_values=True))
+        content_type = self.headers.get("Content-Type", "")
+        if content_type.startswith("multipart/form-data"):
+            params = _multipart(content_type, raw)
+        else:
+            params = _tree(parse_qsl(raw.decode() or parts.query, keep_blank_values=True))
         try:
             status, body = self._dispatch(parts.path, params)
         except Dropped:
@@ -101,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
             return 200, {}
         if key.startswith("pk_test_"):
             key = key.replace("pk_test_", "sk_test_", 1)
-            if not path.endswith("/confirm") and path != "/v1/payment_methods":
+            if not path.endswith(routes.BROWSER):
                 return 403, _error(
                     "invalid_request_error", "secret_key_required", "Use a secret key."
                 )
@@ -116,26 +122,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _read(self, account: Account, path: str, params: Json) -> tuple[int, Json]:
         with account.lock:
-            if path == "/v1/payment_intents/search":
-                wanted = params.get("query", "").split(":'", 1)[-1].rstrip("'")
-                found = [
-                    _expanded(account.vault, intent, ["latest_charge.balance_transaction"])
-                    for intent in account.vault.intents.values()
-                    if intent["metadata"].get("florin_payment") == wanted
-                ]
-                return 200, {"object": "search_result", "data": found, "has_more": False}
-            if path == "/v1/charges":
-                data = list(account.vault.charges.values())
-                return 200, copy.deepcopy({"object": "list", "data": data, "has_more": False})
             try:
-                intent = _find(account.vault, path.split("/")[3])
+                return 200, copy.deepcopy(routes.read(account.vault, path, params))
             except Refused as refused:
-                return refused.status, {"error": refused.error}
-            return 200, _expanded(account.vault, intent, params.get("expand", []))
+                return refused.status, {"error": copy.deepcopy(refused.error)}
 
     def _change(self, account: Account, path: str, params: Json) -> tuple[int, Json]:
         key = self.headers.get("Idempotency-Key", "")
-        fingerprint = json.dumps([path, params], sort_keys=True)
+        fingerprint = json.dumps([path, params], sort_keys=True, default=repr)
         with account.lock:
             if key in account.answers:
                 stored, status, body = account.answers[key]
@@ -175,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
             return 500, _error("api_error", "", "An unknown error occurred.")
         with account.lock:
             try:
-                body = verb(account, path, params)
+                body = copy.deepcopy(routes.change(account.vault, path, params))
             except Refused as refused:
                 return refused.status, copy.deepcopy({"error": refused.error})
         if account.take_fault(_FAULTS_AFTER[2:]):
@@ -188,52 +182,18 @@ class Handler(BaseHTTPRequestHandler):
         return 200, body
 
 
-def verb(account: Account, path: str, params: Json) -> Json:
-    """Carry out one POST. Raises Refused."""
-    vault = account.vault
-    expand = params.pop("expand", [])
-    if path == "/v1/payment_methods":
-        number = params.get("card", {}).get("number", "")
-        if number not in NUMBERS:
-            raise Refused(402, "card_error", "incorrect_number", "Your card number is incorrect.")
-        return {"id": NUMBERS[number], "object": "payment_method", "type": "card"}
-    if path == "/v1/payment_intents":
-        intent = vault.create(params)
-        if params.get("confirm") == "true":
-            vault.confirm(intent, params)
-        return _expanded(vault, intent, expand)
-    _, _, _, intent_id, name = path.split("/")
-    intent = _find(vault, intent_id)
-    secret = params.get("client_secret")
-    if secret is not None and secret != intent["client_secret"]:
-        raise Refused(
-            400, "invalid_request_error", "payment_intent_invalid_parameter", "Bad secret."
-        )
-    getattr(vault, name)(intent, params)
-    return _expanded(vault, intent, expand)
-
-
 def control(account: Account, name: str, params: Json) -> Json:
     """The tests' side."""
+    answer: Json = {}
     with account.lock:
         if name == "faults":
             account.faults.update({fault: int(count) for fault, count in params.items()})
-        elif name == "authenticate":
-            intent = account.vault.intents[params["payment_intent"]]
-            try:
-                account.vault.authenticate(intent, passed=params["passed"] == "true")
-            except Refused:
-                return {"declined": True}
-        elif name == "bank_answers":
-            account.vault.bank_answers(account.vault.intents[params["payment_intent"]])
-        elif name == "settle":
-            account.vault.settle()
         elif name == "webhook":
             account.webhooks.append((params["url"], params["secret"]))
-        elif name == "events":
-            return {"data": copy.deepcopy(account.vault.events)}
+        else:
+            answer = copy.deepcopy(CONTROLS[name](account.vault, params))
     deliver(account)
-    return {}
+    return answer
 
 
 def deliver(account: Account) -> None:
@@ -267,37 +227,40 @@ def _send(events: list[Json], targets: list[tuple[str, str]]) -> None:
                 time.sleep(0.5)
 
 
-def _find(vault: Vault, intent_id: str) -> Json:
-    if intent_id not in vault.intents:
-        words = f"No such payment_intent: '{intent_id}'"
-        raise Refused(404, "invalid_request_error", "resource_missing", words, param="intent")
-    return vault.intents[intent_id]
-
-
-def _expanded(vault: Vault, intent: Json, expand: list[str]) -> Json:
-    shown = copy.deepcopy(intent)
-    if shown["latest_charge"] and any(path.startswith("latest_charge") for path in expand):
-        shown["latest_charge"] = copy.deepcopy(vault.charges[shown["latest_charge"]])
-        balance = shown["latest_charge"]["balance_transaction"]
-        if balance and "latest_charge.balance_transaction" in expand:
-            shown["latest_charge"]["balance_transaction"] = copy.deepcopy(vault.balances[balance])
-    return shown
-
-
 def _error(kind: str, code: str, message: str) -> Json:
     error = {"type": kind, "message": message}
     return {"error": {**error, "code": code} if code else error}
 
 
+def _multipart(content_type: str, raw: bytes) -> Json:
+    """The parts by name; a file's bytes, and its name beside."""
+    boundary = content_type.partition("boundary=")[2].encode()
+    result: Json = {}
+    for part in raw.split(b"--" + boundary)[1:-1]:
+        head, _, content = part.removesuffix(b"\r\n").partition(b"\r\n\r\n")
+        told = dict(re.findall(r'(\w+)="([^"]*)"', head.decode()))
+        if "filename" in told:
+            result |= {told["name"]: content, "_filename": told["filename"]}
+        else:
+            result[told["name"]] = content.decode()
+    return result
+
+
 def _tree(pairs: list[tuple[str, str]]) -> Json:
-    """`a[b]=1&c[0]=2` as {"a": {"b": "1"}, "c": ["2"]}."""
+    """`a[b][c]=1&d[0]=2` as {"a": {"b": {"c": "1"}}, "d": ["2"]}."""
     result: Json = {}
     for name, value in pairs:
-        head, *rest = name.replace("]", "").split("[")
-        if not rest:
-            result[head] = value
-        elif rest[0].isdecimal() or not rest[0]:
-            result.setdefault(head, []).append(value)
-        else:
-            result.setdefault(head, {})[rest[0]] = value
-    return result
+        *path, last = name.replace("]", "").split("[")
+        level = result
+        for part in path:
+            level = level.setdefault(part, {})
+        level[last or str(len(level))] = value
+    return {name: _lists(value) for name, value in result.items()}
+
+
+def _lists(value: Any) -> Any:
+    """Members that are numbered are a list."""
+    if not isinstance(value, dict):
+        return value
+    members = {name: _lists(one) for name, one in value.items()}
+    return list(members.values()) if all(name.isdecimal() for name in members) else members

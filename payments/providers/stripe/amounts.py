@@ -8,6 +8,8 @@ What Stripe cannot express is refused, never rounded.
 
 from __future__ import annotations
 
+from payments.providers.fields import UnreadableObject
+
 # currency -> (factor, divisor) from ISO minor units to Stripe's.
 _SCALES = {"ISK": (100, 1), "UGX": (100, 1), "MGA": (1, 100)}
 _THREE_DECIMALS = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
@@ -43,3 +45,11 @@ def from_stripe(amount: int, currency: str) -> int:
     if rest:
         raise AmountNotExpressible(f"{amount} of Stripe's {currency} is not whole minor units.")
     return amount_minor
+
+
+def minor(amount: int, currency: str) -> int:
+    """ISO minor units of a number that Stripe told. Raises UnreadableObject."""
+    try:
+        return from_stripe(amount, currency)
+    except AmountNotExpressible as error:
+        raise UnreadableObject(str(error)) from error

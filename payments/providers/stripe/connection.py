@@ -2,7 +2,8 @@
 
 The SDK builds requests and sorts errors; what "not sent" means, the deadline over the whole
 exchange, the size limit and the connection pools are ours and shared with the other providers.
-One instance serves one call and remembers what went over the wire.
+One instance serves one call, whose requests (most have one) share its deadline, and remembers what
+went over the wire last.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ logging.getLogger("stripe").setLevel(logging.WARNING)
 
 
 class OneCall(stripe.HTTPClient):
-    """The HTTP client of one call. After it, exactly one of `answer` and `failure` is set."""
+    """The HTTP client of one call. After each request that was tried, exactly one of `answer` and
+    `failure` is set; both are None when the SDK refused before trying.
+    """
 
     name = "florin"
 
@@ -35,6 +38,12 @@ class OneCall(stripe.HTTPClient):
         self.url = ""
         self.answer: Answer | None = None
         self.failure: NotSent | AnswerLost | None = None
+        self.duration_ms = 0
+
+    def begin(self) -> None:
+        """Forget the request before; the deadline and the time spent go on."""
+        self.method = self.url = ""
+        self.answer = self.failure = None
 
     def request(
         self,
@@ -59,6 +68,7 @@ class OneCall(stripe.HTTPClient):
         except (NotSent, AnswerLost) as failure:
             self.failure = failure
             raise stripe.APIConnectionError(str(failure), should_retry=False) from failure
+        self.duration_ms += self.answer.duration_ms
         # The SDK only sorts by status and code; values are read from `answer.body`, strictly.
         text = self.answer.body.decode("utf-8", "replace")
         return text, self.answer.status, self.answer.headers

@@ -85,9 +85,12 @@ CODES = {
     "card_decline_rate_limit_exceeded": "limit_exceeded",
     "card_declined": "card_declined",
     "charge_already_captured": "provider_state_conflict",
+    "charge_already_refunded": "provider_state_conflict",
+    "charge_disputed": "provider_state_conflict",
     "charge_exceeds_source_limit": "limit_exceeded",
     "charge_exceeds_transaction_limit": "limit_exceeded",
     "charge_expired_for_capture": "provider_state_conflict",
+    "charge_not_refundable": "provider_state_conflict",
     "debit_not_authorized": "bank_debit_refused",
     "expired_card": "expired_card",
     "expired_payment_method": "expired_card",
@@ -125,11 +128,41 @@ CODES = {
     "postal_code_invalid": "incorrect_address",
     "processing_error": "processing_error",
     "refer_to_customer": "bank_debit_refused",
+    "refund_disputed_payment": "provider_state_conflict",
     "request_blocked": "suspected_fraud",
     "resource_missing": "provider_not_found",
+    "setup_attempt_failed": "card_declined",
+    "setup_intent_authentication_failure": "authentication_failed",
+    "setup_intent_mandate_invalid": "payment_method_invalid",
+    "setup_intent_unexpected_state": "provider_state_conflict",
     "token_already_used": "payment_method_invalid",
     "token_in_use": "payment_method_invalid",
 }
+
+# Why a refund failed (docs.stripe.com/refunds#failed-refunds). `insufficient_funds` is about our
+# own balance at Stripe, not about the payer's account.
+REFUND_FAILURES = {
+    "charge_for_pending_refund_disputed": "provider_state_conflict",
+    "declined": "card_declined",
+    "expired_or_canceled_card": "expired_card",
+    "insufficient_funds": "provider_request_refused",
+    "lost_or_stolen_card": "lost_or_stolen_card",
+    "merchant_request": "provider_request_refused",
+    "unknown": "processing_error",
+}
+
+# What a refused number is about: Stripe has no code for "more than there is".
+_AMOUNTS = frozenset({"amount", "amount_to_capture"})
+
+
+def refund_failure(reason: str) -> ProviderError:
+    """Why a refund did not reach the payer. A reason that is not known is a processing error."""
+    return refusal(
+        REFUND_FAILURES.get(reason, "processing_error"),
+        f"The refund failed: {reason or 'no reason was given'}.",
+        decline_code=reason,
+        provider_code=reason,
+    )
 
 
 def translate(
@@ -146,6 +179,8 @@ def translate(
     standard = DECLINE_CODES.get(decline_code) or CODES.get(code)
     if code == "resource_missing" and fields.text(error, "param") == "payment_method":
         standard = "payment_method_invalid"
+    if standard is None and not code and fields.text(error, "param") in _AMOUNTS:
+        standard = "provider_amount_refused"
     if standard is None:
         declined = decline_code or error.get("type") == "card_error"
         standard = "card_declined" if declined else otherwise

@@ -1,8 +1,12 @@
 """Webhooks of Stripe: the `Stripe-Signature` header, snapshot events, and what each type tells.
 
-    payment_intent.*            the whole PaymentIntent; when it succeeded, a fetch brings the fee
-    charge.*                    a hint that fee, availability or state changed: fetch
-    everything else             stored, not about a payment's state
+    payment_intent.*                the whole PaymentIntent; when money was taken, or an id stands
+                                    for what decides, a fetch brings the rest
+    refund.*, charge.refund.updated the whole Refund
+    charge.dispute.*                the whole Dispute with its money; fetched all the same, because
+                                    Stripe counts no versions and events come in any order
+    charge.*, review.*              a hint that fee, refunds, availability or state changed: fetch
+    everything else                 stored, not about a payment's state
 
 The SDK verifies text and refuses old timestamps only; this checks the raw bytes, several secrets
 and both directions of time.
@@ -27,14 +31,29 @@ from payments.providers.base import (
 )
 from payments.providers.fields import UnreadableObject
 from payments.providers.strict_json import read_object
-from payments.providers.stripe.snapshots import our_reference, read_snapshot
+from payments.providers.stripe.disputes import read_dispute
+from payments.providers.stripe.refunds import read_refund
+from payments.providers.stripe.snapshots import (
+    is_ambiguous,
+    our_reference,
+    read_snapshot,
+    reference,
+)
 
 TOLERANCE_SECONDS = 300
 
-# Charge events whose news is on the PaymentIntent or on the balance transaction behind it.
-CHARGE_HINTS = frozenset(
-    {"charge.succeeded", "charge.updated", "charge.failed", "charge.captured", "charge.pending"}
-)
+# Events whose news is on the PaymentIntent or on what is behind it.
+HINTS = frozenset(
+    {
+        "charge.captured", "charge.expired", "charge.failed", "charge.pending", "charge.refunded",
+        "charge.succeeded", "charge.updated", "review.closed", "review.opened",
+    }
+)  # fmt: skip
+REFUNDS = frozenset({"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"})
+_DISPUTES = "charge.dispute."
+
+# After these a fetch brings the fee.
+_MONEY_TAKEN = frozenset({ObservedStatus.CAPTURED, ObservedStatus.PARTIALLY_CAPTURED})
 
 
 def verify(
@@ -93,8 +112,10 @@ def read_observation(raw: bytes) -> Observation:
         if occurred_at is None:
             raise UnreadableObject("created is missing")
         snapshot = _snapshot(event_type, subject)
+        is_refund, is_dispute = event_type in REFUNDS, event_type.startswith(_DISPUTES)
         paid = event_type == "payment_intent.succeeded"
-        hint = paid or snapshot is None or snapshot.status == ObservedStatus.CAPTURED
+        taken = paid or (snapshot is not None and snapshot.status in _MONEY_TAKEN)
+        hint = taken or (snapshot is None and not is_refund)
         return Observation(
             event_id=fields.required_text(event, "id"),
             event_type=event_type,
@@ -102,6 +123,8 @@ def read_observation(raw: bytes) -> Observation:
             our_reference=our_reference(subject) if about else "",
             occurred_at=occurred_at,
             snapshot=snapshot,
+            refund=read_refund(subject) if about and is_refund else None,
+            dispute=read_dispute(subject) if about and is_dispute else None,
             fetch_needed=bool(about) and hint,
             relevant=bool(about),
         )
@@ -121,10 +144,14 @@ def _payment_reference(event_type: str, subject: Mapping[str, Any]) -> str:
     """The PaymentIntent an event is about, or the empty string."""
     if event_type.startswith("payment_intent."):
         return fields.required_text(subject, "id")
-    if event_type in CHARGE_HINTS:
-        return fields.text(subject, "payment_intent")
+    if event_type in HINTS or event_type in REFUNDS or event_type.startswith(_DISPUTES):
+        return reference(subject, "payment_intent")
     return ""
 
 
 def _snapshot(event_type: str, subject: Mapping[str, Any]) -> PaymentSnapshot | None:
-    return read_snapshot(subject) if event_type.startswith("payment_intent.") else None
+    """The payment's state, where the event alone can tell it."""
+    if not event_type.startswith("payment_intent."):
+        return None
+    snapshot = read_snapshot(subject)
+    return None if is_ambiguous(subject) else snapshot

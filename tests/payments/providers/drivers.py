@@ -248,13 +248,12 @@ class StripeStandInDriver(StripeDriver):
     }
 
     def captured(self, reference: str) -> list[int]:
-        """From the charges."""
-        charges = self.call("GET", "/v1/charges")["data"]
-        return [
-            charge["amount_captured"]
-            for charge in charges
-            if charge["metadata"].get("florin_payment") == reference and charge["captured"]
-        ]
+        """From the balance: each capture of a charge has a transaction of its own."""
+        charges = self.call("GET", "/v1/charges?limit=100")["data"]
+        mine = {one["id"] for one in charges if one["metadata"].get("florin_payment") == reference}
+        moves = self.call("GET", "/v1/balance_transactions?limit=100")["data"]
+        captures = [one for one in moves if one["type"] in ("charge", "payment")]
+        return [one["amount"] for one in captures[::-1] if one["source"] in mine]
 
     def confirm_as_payer(self, snapshot: PaymentSnapshot, method: str) -> None:
         """As Stripe.js does: number to payment method, then confirm with the client secret."""

@@ -229,7 +229,7 @@ def test_a_payment_intent_event_carries_the_whole_payment(
     assert observation.occurred_at == datetime.fromtimestamp(1_763_640_000, UTC)
 
 
-@pytest.mark.parametrize("event_type", sorted(events.CHARGE_HINTS))
+@pytest.mark.parametrize("event_type", sorted(events.HINTS))
 def test_a_charge_event_hints_that_the_payment_should_be_fetched(event_type: str) -> None:
     charge = {"id": "ch_1", "object": "charge", "payment_intent": "pi_1"}
     observation = events.read_observation(
