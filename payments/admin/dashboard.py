@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from audit import partitions
-from payments.admin import figures, wording
+from payments.admin import breakers, figures, wording
 from payments.admin.access import may
 from payments.admin.charts import Bucket, Chart, chart
 from payments.admin.presentation import age_text, money_text
@@ -106,6 +106,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if may(request, "webhooks.view_domainevent"):
         context["queues"] = [_queue(queue) for queue in backlog.queues(now=now)]
         context["processes"] = _processes(now)
+    if may(request, "payments.view_provideraccount"):
+        context["breakers"] = breakers.overview(now=now)
     if may(request, "audit.view_auditevent"):
         days = int(partitions.covered_days(now=now))
         context["audit_days"] = days

@@ -21,6 +21,9 @@ from uuid_utils import UUID
 
 from audit import partitions
 from ledger.balances import trial_balance
+from payments.actions.through_breaker import breaker
+from payments.models import ProviderAccount, ToldBreaker
+from payments.providers.breaker import BreakerState
 from webhooks import backlog
 
 WINDOW = timedelta(hours=1)
@@ -39,6 +42,7 @@ _SUCCEEDED = (
     "reversed",
 )
 
+BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 DEBIT_NORMAL_KINDS = frozenset({"asset", "expense"})
 
 logger = structlog.get_logger(__name__)
@@ -134,6 +138,34 @@ def provider_operations(now: datetime) -> Iterator[Metric]:
     yield seconds
 
 
+def breakers(now: datetime) -> Iterator[Metric]:
+    """Circuit breakers with calls within the last hour, or not closed. While Redis is away those
+    that were told open last.
+    """
+    labels = ["provider", "account", "operation_class"]
+    state = GaugeMetricFamily(
+        "florin_breaker_state", "0 closed, 1 half-open, 2 open.", labels=labels
+    )
+    ratio = GaugeMetricFamily(
+        "florin_breaker_failure_ratio", "Failed calls of the window, among all.", labels=labels
+    )
+    known = breaker().states()
+    if known is None:
+        open_rows = ToldBreaker.objects.filter(state=ToldBreaker.State.OPEN)
+        names = open_rows.values_list("pk", flat=True)
+        known = [BreakerState(name=name, state="open", calls=1, failures=1) for name in names]
+    split = [(*found.name.partition(":")[::2], found) for found in known]
+    accounts = ProviderAccount.objects.in_bulk({account_id for account_id, _, _ in split})
+    for account_id, operation_class, found in split:
+        account = accounts.get(account_id)
+        if account is not None:
+            values = [account.provider, account_id, operation_class]
+            state.add_metric(values, BREAKER_STATES[found.state])
+            ratio.add_metric(values, found.failure_ratio)
+    yield state
+    yield ratio
+
+
 def open_work(now: datetime) -> Iterator[Metric]:
     """What waits for an outcome: operations, and requests whose key is not finished."""
     (operations, age), *_ = _rows(
@@ -210,6 +242,7 @@ def audit(now: datetime) -> Iterator[Metric]:
 GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
     "payments": payments,
     "provider_operations": provider_operations,
+    "breakers": breakers,
     "open_work": open_work,
     "queues": queues,
     "processes": processes,

@@ -137,6 +137,11 @@ def running_stand(
             "FLORIN_SANDBOX_URL": sandbox_url,
             "FLORIN_WEBHOOK_ALLOWED_HOSTS": f"127.0.0.1:{receiver_port}",
             "FLORIN_DATABASE_POOL_SIZE": str(processes.WEB_THREADS_PER_WORKER),
+            # One merchant is the whole load here.
+            "FLORIN_RATE_LIMIT_KEY_READS": "100000",
+            "FLORIN_RATE_LIMIT_KEY_WRITES": "100000",
+            "FLORIN_RATE_LIMIT_MERCHANT_READS": "100000",
+            "FLORIN_RATE_LIMIT_MERCHANT_WRITES": "100000",
             **(settings or {}),
         }
 
