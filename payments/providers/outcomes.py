@@ -8,11 +8,20 @@ capture was made in the PSP's dashboard), the call has what it wanted and is not
 from __future__ import annotations
 
 from payments.providers.base import ObservedStatus, Outcome, PaymentSnapshot
+from payments.providers.objects import (
+    DisputeSnapshot,
+    DisputeStatus,
+    RefundSnapshot,
+    RefundStatus,
+)
 
 _CONFIRMED = {
     ObservedStatus.REQUIRES_ACTION: Outcome.ACTION,
     ObservedStatus.PROCESSING: Outcome.PENDING,
+    ObservedStatus.UNDER_REVIEW: Outcome.PENDING,
     ObservedStatus.AUTHORIZED: Outcome.OK,
+    ObservedStatus.CAPTURE_PENDING: Outcome.PENDING,
+    ObservedStatus.PARTIALLY_CAPTURED: Outcome.OK,
     ObservedStatus.CAPTURED: Outcome.OK,
     ObservedStatus.DECLINED: Outcome.DECLINED,
     ObservedStatus.FAILED: Outcome.DECLINED,
@@ -24,11 +33,26 @@ _BY_OPERATION: dict[str, dict[ObservedStatus, Outcome]] = {
     "confirm": _CONFIRMED,
     "capture": {
         ObservedStatus.CAPTURED: Outcome.OK,
+        ObservedStatus.PARTIALLY_CAPTURED: Outcome.OK,
+        ObservedStatus.CAPTURE_PENDING: Outcome.PENDING,
         ObservedStatus.PROCESSING: Outcome.PENDING,
         ObservedStatus.CANCELED: Outcome.DECLINED,
         ObservedStatus.FAILED: Outcome.DECLINED,
     },
     "cancel": {ObservedStatus.CANCELED: Outcome.OK},
+    "increment": {ObservedStatus.AUTHORIZED: Outcome.OK},
+}
+_REFUNDED = {
+    RefundStatus.SUCCEEDED: Outcome.OK,
+    RefundStatus.PENDING: Outcome.PENDING,
+    RefundStatus.UNRECOGNISED: Outcome.PENDING,
+    RefundStatus.REQUIRES_ACTION: Outcome.ACTION,
+    RefundStatus.FAILED: Outcome.DECLINED,
+    RefundStatus.CANCELED: Outcome.DECLINED,
+}
+_STILL_OPEN = {
+    "submit_evidence": frozenset({DisputeStatus.NEEDS_RESPONSE}),
+    "accept_dispute": frozenset({DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REVIEW}),
 }
 
 
@@ -47,3 +71,22 @@ def is_reached(operation: str, snapshot: PaymentSnapshot) -> bool:
     """Whether an object that refused `operation` for its state is where the operation leads."""
     outcome = _BY_OPERATION[operation].get(snapshot.status, Outcome.UNKNOWN)
     return outcome in {Outcome.OK, Outcome.PENDING, Outcome.ACTION}
+
+
+def outcome_of_refund(refund: RefundSnapshot) -> Outcome:
+    """How a refund call that was answered with `refund` ended."""
+    return _REFUNDED[refund.status]
+
+
+def outcome_of_dispute(operation: str, dispute: DisputeSnapshot) -> Outcome:
+    """How "submit_evidence" or "accept_dispute", answered with `dispute`, ended.
+
+    A dispute that still waits for what was just done is UNKNOWN; where it has gone on since (an
+    old answer that is told again) the call had its effect.
+    """
+    if dispute.status == DisputeStatus.UNRECOGNISED:
+        return Outcome.PENDING
+    waits = dispute.status in _STILL_OPEN[operation] and not (
+        operation == "submit_evidence" and dispute.evidence_submitted
+    )
+    return Outcome.UNKNOWN if waits else Outcome.OK

@@ -63,6 +63,15 @@ STANDARD: dict[str, Standard] = {
     "bank_debit_refused": Standard(
         True, "Your bank refused the debit. Please use another account.", DO_NOT_TRY_AGAIN
     ),
+    "mandate_inactive": Standard(
+        False, "Your bank account may not be debited without your consent.", DO_NOT_TRY_AGAIN
+    ),
+    "increment_refused": Standard(True, _NOT_POSSIBLE, DO_NOT_TRY_AGAIN),
+    "capture_refused": Standard(True, _NOT_POSSIBLE, TRY_AGAIN_LATER),
+    "capture_failed": Standard(False, _NOT_POSSIBLE, DO_NOT_TRY_AGAIN),
+    "authorization_gone": Standard(False, _NOT_POSSIBLE, DO_NOT_TRY_AGAIN),
+    "refund_refused": Standard(True, "The refund could not be paid out.", TRY_AGAIN_LATER),
+    "refund_returned": Standard(True, "The refund could not be paid out.", CONFIRM_CARD_DATA),
     "duplicate_payment": Standard(True, "This payment was made a moment ago.", DO_NOT_TRY_AGAIN),
     "processing_error": Standard(True, _LATER, TRY_AGAIN_LATER),
     # The request itself: the PSP does not take it as it is, or not now.
@@ -71,6 +80,10 @@ STANDARD: dict[str, Standard] = {
     "provider_currency_refused": Standard(False, _NOT_POSSIBLE),
     "provider_state_conflict": Standard(False, _NOT_POSSIBLE),
     "provider_not_found": Standard(False, _NOT_POSSIBLE),
+    "provider_payment_disputed": Standard(False, _NOT_POSSIBLE),
+    "provider_evidence_overdue": Standard(False, _NOT_POSSIBLE),
+    "provider_evidence_refused": Standard(False, _NOT_POSSIBLE),
+    "provider_operation_unsupported": Standard(False, _NOT_POSSIBLE),
     # The way to the PSP: nothing is known about the payer's money.
     "provider_busy": Standard(True, _LATER, TRY_AGAIN_LATER),
     "provider_unavailable": Standard(True, _LATER, TRY_AGAIN_LATER),

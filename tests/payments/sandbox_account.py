@@ -80,11 +80,53 @@ class SandboxAccount:
         assert status == 200, answer
         return str(answer["secret"])
 
+    def stage(self, payment: str, action: str, **body: Any) -> dict[str, Any]:
+        """Play the payer's bank, the fraud desk or the PSP's dashboard to one of its payments
+        (`payments.providers.sandbox.service.staging.PAYMENT_ACTIONS`).
+        """
+        return self._staged(f"payments/{payment}/{action}", body)
+
+    def stage_refund(self, refund: str, result: str) -> dict[str, Any]:
+        """End a refund: "succeed", "fail", "fail_late" or "cancel"."""
+        return self._staged(f"refunds/{refund}", {"result": result})
+
+    def stage_dispute(self, dispute: str, result: str, **more: Any) -> dict[str, Any]:
+        """Move a dispute on: "won", "lost", "lost_in_part" (`lost_minor`), "withdrawn",
+        "escalated", "prevented" or "expired".
+        """
+        return self._staged(f"disputes/{dispute}", {"result": result, **more})
+
+    def stage_mandate(self, method: str, mandate_status: str) -> dict[str, Any]:
+        """The payer gives ("active") or takes back ("inactive") their mandate."""
+        return self._staged(f"methods/{method}", {"mandate_status": mandate_status})
+
+    def fail_payout(self, payout: str) -> dict[str, Any]:
+        """The bank sends a payout back."""
+        return self._staged(f"payouts/{payout}/fail", {})
+
+    def _staged(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        status, answer = self.call("POST", f"/v1/control/{path}", body)
+        assert status == 200, answer
+        return answer
+
     def movements(self, *, reference: str = "", kind: str = "capture") -> list[dict[str, Any]]:
-        """Money movements of the account, or of one of our payment ids, in order."""
+        """Money movements of the account in order, or those under one of our ids (of a payment,
+        with all that belongs to it; of a capture or refund); of one kind, or of all ("").
+        """
         status, answer = self.call("GET", f"/v1/movements?reference={reference}")
         assert status == 200, answer
-        return [movement for movement in answer["data"] if movement["kind"] == kind]
+        return [movement for movement in answer["data"] if kind in ("", movement["kind"])]
+
+    def settlements(self) -> list[dict[str, Any]]:
+        """Closed settlements, the newest first, each with its `items`."""
+        found = list(self.call("GET", "/v1/settlements")[1]["data"])
+        for one in found:
+            one["items"] = self.call("GET", f"/v1/settlements/{one['id']}/items")[1]["data"]
+        return found
+
+    def payouts(self) -> list[dict[str, Any]]:
+        """Payouts, the newest first."""
+        return list(self.call("GET", "/v1/payouts")[1]["data"])
 
     def payments(self, reference: str) -> list[dict[str, Any]]:
         """Every payment the sandbox has under one of our ids."""

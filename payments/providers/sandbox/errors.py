@@ -20,6 +20,15 @@ DECLINES = {
     "fraudulent": "suspected_fraud",
     "authentication_failed": "authentication_failed",
     "bank_account_refused": "bank_debit_refused",
+    "authentication_required": "authentication_required",
+    "mandate_inactive": "mandate_inactive",
+    "increment_refused": "increment_refused",
+    "capture_refused": "capture_refused",
+    "hold_lost": "authorization_gone",
+    "capture_failed": "capture_failed",
+    "refund_refused": "refund_refused",
+    "refund_returned": "refund_returned",
+    "refund_canceled": "refund_refused",
 }
 
 # Why a request was not taken.
@@ -27,13 +36,21 @@ REQUESTS = {
     "token_unknown": "payment_method_invalid",
     "token_required": "payment_method_invalid",
     "amount_not_capturable": "provider_amount_refused",
+    "amount_not_refundable": "provider_amount_refused",
+    "amount_not_higher": "provider_amount_refused",
+    "payment_disputed": "provider_payment_disputed",
+    "evidence_overdue": "provider_evidence_overdue",
+    "dispute_not_open": "provider_state_conflict",
+    "dispute_is_inquiry": "provider_state_conflict",
     "unexpected_status": "provider_state_conflict",
     "not_found": "provider_not_found",
 }
 
 
 def decline_error(decline: Mapping[str, Any]) -> ProviderError:
-    """The ProviderError of a `decline` object; an unknown code is a plain decline."""
+    """The ProviderError of an object that says why (`decline`, `failure`, the `error` of a 402);
+    an unknown code is a plain decline.
+    """
     code = fields.required_text(decline, "code")
     return refusal(
         DECLINES.get(code, "card_declined"),

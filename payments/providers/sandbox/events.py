@@ -1,6 +1,7 @@
 """Webhooks of the sandbox PSP: Standard Webhooks signatures, one payment document per event.
 
-Every event carries the whole payment with its `version`, so an observation never needs a fetch.
+Every event carries the whole payment with its `version`, its refunds and disputes included, so an
+observation never needs a fetch; the refund or dispute that an event is about is named beside.
 """
 
 from __future__ import annotations
@@ -17,58 +18,13 @@ from payments.providers.base import (
     InvalidSignature,
     Notification,
     Observation,
-    ObservedStatus,
-    PaymentSnapshot,
     UnreadableEvent,
 )
 from payments.providers.fields import UnreadableObject
-from payments.providers.sandbox.errors import decline_error
+from payments.providers.sandbox.snapshots import read_dispute, read_refund, read_snapshot
 from payments.providers.strict_json import read_object
 
 TOLERANCE_SECONDS = 300
-
-STATUSES = {
-    "open": ObservedStatus.OPEN,
-    "requires_action": ObservedStatus.REQUIRES_ACTION,
-    "processing": ObservedStatus.PROCESSING,
-    "authorized": ObservedStatus.AUTHORIZED,
-    "captured": ObservedStatus.CAPTURED,
-    "canceled": ObservedStatus.CANCELED,
-    "declined": ObservedStatus.DECLINED,
-}
-
-
-def read_snapshot(payment: Mapping[str, Any]) -> PaymentSnapshot:
-    """The sandbox's payment document in our words. Raises UnreadableObject."""
-    raw_status = fields.required_text(payment, "status")
-    decline = fields.mapping(payment, "decline")
-    next_action = fields.mapping(payment, "next_action")
-    method = fields.mapping(payment, "method")
-    return PaymentSnapshot(
-        provider_reference=fields.required_text(payment, "id"),
-        status=STATUSES.get(raw_status, ObservedStatus.UNRECOGNISED),
-        amount_minor=fields.whole(payment, "amount_minor"),
-        currency=fields.required_text(payment, "currency"),
-        our_reference=fields.text(payment, "reference"),
-        charge_reference=fields.text(payment, "charge"),
-        amount_capturable_minor=fields.whole(payment, "amount_capturable_minor"),
-        amount_captured_minor=fields.whole(payment, "amount_captured_minor"),
-        fee_minor=fields.optional_whole(payment, "fee_minor"),
-        fee_currency=fields.text(payment, "fee_currency"),
-        settled=payment.get("settled") is True,
-        available_at=fields.moment(payment, "available_at"),
-        client_secret=fields.text(payment, "client_secret"),
-        next_action=dict(next_action) or None,
-        payment_method=fields.text(payment, "token"),
-        payment_method_summary={
-            name: fields.text(method, name) for name in ("kind", "brand", "last4") if method
-        },
-        cancellation_reason=fields.text(payment, "cancellation_reason"),
-        error=decline_error(decline) if decline else None,
-        raw_status=raw_status,
-        attempt_number=fields.whole(payment, "attempt"),
-        version=fields.whole(payment, "version"),
-    )
 
 
 def verify(
@@ -127,6 +83,8 @@ def read_observation(raw: bytes) -> Observation:
         if occurred_at is None:
             raise UnreadableObject("created_at is missing")
         snapshot = read_snapshot(payment) if payment else None
+        data = fields.mapping(event, "data")
+        refund, dispute = fields.mapping(data, "refund"), fields.mapping(data, "dispute")
         return Observation(
             event_id=fields.required_text(event, "id"),
             event_type=fields.required_text(event, "type"),
@@ -134,6 +92,8 @@ def read_observation(raw: bytes) -> Observation:
             our_reference=snapshot.our_reference if snapshot else "",
             occurred_at=occurred_at,
             snapshot=snapshot,
+            refund=read_refund(refund) if refund else None,
+            dispute=read_dispute(dispute) if dispute else None,
             relevant=snapshot is not None,
         )
     except UnreadableObject as error:

@@ -1,29 +1,18 @@
 """The sandbox PSP behind the provider contract: our words to its JSON and back.
 
-The service is a separate process reached over HTTP (`payments.providers.sandbox.service`); this
-module knows its wire format only. How its answers end a call:
-
-    2xx          by the payment's status (`payments.providers.outcomes`)
-    402          DECLINED, with the payment
-    401 403 429  NOT_SENT: refused at the door; says nothing about an earlier try with this key
-    409 key      UNKNOWN with `idempotency_conflict`: the same request is still under way
-    409 state    what the payment's status means for the call, else DECLINED
-    422 key      UNKNOWN: what the first request with this key did has to be learnt by asking
-    other 4xx    DECLINED: the request is refused and did nothing
-    5xx, none    UNKNOWN
+The service is a separate process reached over HTTP (`payments.providers.sandbox.service`). This
+module says which request each operation is; `connection` sends it and says how it ended,
+`snapshots` reads the documents, `events` the webhooks.
 """
 
 from __future__ import annotations
 
-import json
+import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from django.conf import settings
-
-from payments.providers import fields
 from payments.providers.base import (
     CancelPayment,
     Capabilities,
@@ -31,39 +20,42 @@ from payments.providers.base import (
     ConfirmPayment,
     CreatePayment,
     Credentials,
-    Exchange,
     Notification,
     Observation,
-    Outcome,
-    ProviderError,
     Result,
 )
-from payments.providers.bulkhead import account_key
-from payments.providers.fields import UnreadableObject
-from payments.providers.outcomes import is_reached, outcome_of
-from payments.providers.refusals import refusal
+from payments.providers.objects import (
+    IncrementAuthorization,
+    RefundPayment,
+    SaveMethod,
+    SubmitEvidence,
+)
 from payments.providers.sandbox import events
-from payments.providers.sandbox.errors import request_error
-from payments.providers.strict_json import read_object
-from payments.providers.transport import Answer, AnswerLost, NotSent, send
-
-CODE = "sandbox"
-
-# What may be written into the audit trail of a request or an answer.
-_SHOWN = frozenset(
-    {
-        "id", "version", "status", "amount_minor", "currency", "capture", "confirm", "reference",
-        "attempt", "charge", "amount_capturable_minor", "amount_captured_minor", "fee_minor",
-        "fee_currency", "settled", "available_at", "cancellation_reason", "decline", "reason",
-    }
-)  # fmt: skip
+from payments.providers.sandbox.connection import CODE, Call
 
 
 class SandboxProvider:
     """Fulfils `payments.providers.base.Provider`."""
 
     code = CODE
-    capabilities = Capabilities(idempotency_key_lifetime_seconds=86_400)
+    capabilities = Capabilities(
+        partial_capture=True,
+        multiple_captures=True,
+        void_after_capture=True,
+        incremental_authorization=True,
+        asynchronous_capture=True,
+        refunds=True,
+        partial_refund=True,
+        asynchronous_refund=True,
+        disputes=True,
+        dispute_evidence=True,
+        dispute_acceptance=True,
+        saved_methods=True,
+        off_session=True,
+        bank_debits=True,
+        fraud_review=True,
+        idempotency_key_lifetime_seconds=86_400,
+    )
 
     def create_payment(
         self,
@@ -83,9 +75,11 @@ class SandboxProvider:
             "token": request.payment_method,
             "return_url": request.return_url,
             "description": request.description,
+            "customer": request.customer_reference,
+            "off_session": request.off_session,
         }
         operation = "create_and_confirm" if request.confirm else "create"
-        call = _Call(operation, "POST", "/v1/payments", credentials, idempotency_key, body)
+        call = _post(operation, "/v1/payments", credentials, idempotency_key, body)
         return call.make(timeout_seconds)
 
     def confirm_payment(
@@ -98,9 +92,8 @@ class SandboxProvider:
     ) -> Result:
         """Confirm with a token, or with the one given at creation."""
         body = {"token": request.payment_method, "return_url": request.return_url}
-        path = f"{_path(request.provider_reference)}/confirm"
-        call = _Call("confirm", "POST", path, credentials, idempotency_key, body)
-        return call.make(timeout_seconds)
+        path = _path("payments", request.provider_reference, "confirm")
+        return _post("confirm", path, credentials, idempotency_key, body).make(timeout_seconds)
 
     def capture_payment(
         self,
@@ -110,10 +103,21 @@ class SandboxProvider:
         idempotency_key: str,
         timeout_seconds: float,
     ) -> Result:
-        """Capture in full; another amount than the held one is refused by the sandbox."""
-        path = f"{_path(request.provider_reference)}/capture"
-        body = {"amount_minor": request.amount_minor}
-        call = _Call("capture", "POST", path, credentials, idempotency_key, body)
+        """Capture all that is held, or a part; the rest is released when the capture is final."""
+        body = {
+            "amount_minor": request.amount_minor,
+            "final": request.final,
+            "reference": request.reference,
+        }
+        call = Call(
+            operation="capture",
+            method="POST",
+            path=_path("payments", request.provider_reference, "capture"),
+            credentials=credentials,
+            idempotency_key=idempotency_key,
+            body=body,
+            conflict_counts=lambda payment: _has_this_capture(payment, request),
+        )
         return call.make(timeout_seconds)
 
     def cancel_payment(
@@ -124,10 +128,119 @@ class SandboxProvider:
         idempotency_key: str,
         timeout_seconds: float,
     ) -> Result:
-        """Cancel; held money is released."""
-        path = f"{_path(request.provider_reference)}/cancel"
+        """Cancel; held money is released, captured money that is not settled taken back."""
+        path = _path("payments", request.provider_reference, "cancel")
         body = {"reason": request.reason}
-        call = _Call("cancel", "POST", path, credentials, idempotency_key, body)
+        return _post("cancel", path, credentials, idempotency_key, body).make(timeout_seconds)
+
+    def increment_authorization(
+        self,
+        request: IncrementAuthorization,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result:
+        """Hold more; the payment's own amount stays, `amount_authorized_minor` is the new total."""
+        path = _path("payments", request.provider_reference, "increment")
+        body = {"amount_minor": request.amount_minor}
+        return _post("increment", path, credentials, idempotency_key, body).make(timeout_seconds)
+
+    def refund_payment(
+        self,
+        request: RefundPayment,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result:
+        """Give money back; the answer brings the refund and its whole payment."""
+        path = _path("payments", request.provider_reference, "refunds")
+        body = {
+            "amount_minor": request.amount_minor,
+            "reference": request.reference,
+            "reason": request.reason,
+        }
+        return _post("refund", path, credentials, idempotency_key, body).make(timeout_seconds)
+
+    def submit_evidence(
+        self,
+        request: SubmitEvidence,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result:
+        """Answer a dispute, texts and files in one request."""
+        path = _path("disputes", request.provider_reference, "evidence")
+        files = [
+            {
+                "kind": file.kind,
+                "filename": file.filename,
+                "content_type": file.content_type,
+                "content_base64": base64.b64encode(file.content).decode(),
+            }
+            for file in request.files
+        ]
+        body = {"texts": dict(request.texts), "files": files}
+        call = _post("submit_evidence", path, credentials, idempotency_key, body)
+        return call.make(timeout_seconds)
+
+    def accept_dispute(
+        self,
+        provider_reference: str,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result:
+        """Give a dispute up: it is lost."""
+        path = _path("disputes", provider_reference, "accept")
+        call = _post("accept_dispute", path, credentials, idempotency_key, {})
+        return call.make(timeout_seconds)
+
+    def save_method(
+        self,
+        request: SaveMethod,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result:
+        """Save a token; the customer is made in the same request when there is none yet."""
+        accepted_at = request.mandate_accepted_at
+        body = {
+            "reference": request.reference,
+            "customer": request.customer_reference,
+            "customer_reference": request.customer,
+            "token": request.token,
+            "email": request.email,
+            "name": request.name,
+            "mandate": {
+                "accepted_at": accepted_at.isoformat() if accepted_at else "",
+                "ip_address": request.mandate_ip_address,
+                "user_agent": request.mandate_user_agent,
+            },
+        }
+        call = _post("save_method", "/v1/methods", credentials, idempotency_key, body)
+        return call.make(timeout_seconds)
+
+    def remove_method(
+        self,
+        provider_reference: str,
+        *,
+        credentials: Credentials,
+        idempotency_key: str,
+        timeout_seconds: float,
+    ) -> Result:
+        """Forget a saved method; one that is gone already is OK."""
+        call = Call(
+            operation="remove_method",
+            method="DELETE",
+            path=_path("methods", provider_reference),
+            credentials=credentials,
+            idempotency_key=idempotency_key,
+        )
         return call.make(timeout_seconds)
 
     def fetch_payment(
@@ -138,12 +251,15 @@ class SandboxProvider:
         provider_reference: str = "",
         our_reference: str = "",
     ) -> Result:
-        """By the sandbox's id, else by ours; the sandbox's search does not lag."""
+        """By the sandbox's id, else by ours: of the payment, or of a capture or refund of it. The
+        sandbox's search does not lag.
+        """
         if provider_reference:
-            path = _path(provider_reference)
+            path = _path("payments", provider_reference)
         else:
             path = f"/v1/payments?{urlencode({'reference': our_reference})}"
-        return _Call("fetch", "GET", path, credentials, "", None).make(timeout_seconds)
+        call = Call(operation="fetch", method="GET", path=path, credentials=credentials)
+        return call.make(timeout_seconds)
 
     def verify_webhook(
         self, raw: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], now: datetime
@@ -160,175 +276,37 @@ class SandboxProvider:
         return events.read_observation(raw)
 
 
-def _path(provider_reference: str) -> str:
-    return f"/v1/payments/{quote(provider_reference, safe='')}"
+def _path(kind: str, reference: str, verb: str = "") -> str:
+    path = f"/v1/{kind}/{quote(reference, safe='')}"
+    return f"{path}/{verb}" if verb else path
 
 
-class _Call:
-    """One request and the reading of its answer."""
-
-    def __init__(
-        self,
-        operation: str,
-        method: str,
-        path: str,
-        credentials: Credentials,
-        idempotency_key: str,
-        body: Mapping[str, Any] | None,
-    ) -> None:
-        self._operation = operation
-        self._method = method
-        self._base = (credentials.api_base or settings.FLORIN_SANDBOX_URL).rstrip("/")
-        self._url = self._base + path
-        self._credentials = credentials
-        self._key = idempotency_key
-        self._body = body
-
-    def make(self, timeout_seconds: float) -> Result:
-        """Send the request and say how it ended; never raises for anything the PSP does."""
-        headers = {
-            "Authorization": f"Bearer {self._credentials.secret_key}",
-            "Content-Type": "application/json",
-        }
-        if self._key:
-            headers["Idempotency-Key"] = self._key
-        content = None if self._body is None else json.dumps(self._body).encode()
-        try:
-            answer = send(
-                method=self._method,
-                url=self._url,
-                headers=headers,
-                body=content,
-                timeout_seconds=timeout_seconds,
-                account_key=account_key(CODE, self._base, self._credentials.secret_key),
-            )
-        except NotSent as error:
-            code = "provider_busy" if error.busy else "provider_unreachable"
-            return self._no_answer(Outcome.NOT_SENT, code, str(error), None)
-        except AnswerLost as error:
-            status = error.http_status
-            return self._no_answer(Outcome.UNKNOWN, "provider_answer_lost", str(error), status)
-        try:
-            document = read_object(answer.body)
-            return self._read(answer, document)
-        except ValueError as error:
-            words = f"The answer with status {answer.status} is unreadable: {error}."
-            return self._unreadable(answer, words)
-
-    def _read(self, answer: Answer, document: Mapping[str, Any]) -> Result:
-        exchange = self._exchange(answer.status, document, answer.duration_ms)
-        if 200 <= answer.status < 300:
-            return self._read_payment(document, exchange)
-        error = fields.mapping(document, "error")
-        code, status = fields.text(error, "code"), answer.status
-        message = fields.text(error, "message")
-        if status == 402 and error.get("payment"):
-            snapshot = events.read_snapshot(fields.mapping(error, "payment"))
-            return Result(
-                outcome=Outcome.DECLINED, exchange=exchange, snapshot=snapshot, error=snapshot.error
-            )
-        if status in {401, 403, 429}:
-            standard = "provider_rate_limited" if status == 429 else "provider_credentials_refused"
-            refused = refusal(standard, message, provider_code=code)
-            return Result(outcome=Outcome.NOT_SENT, exchange=exchange, error=refused)
-        if code == "idempotency_key_in_use":
-            in_use = refusal("provider_key_in_use", message, provider_code=code)
-            return self._unknown(exchange, in_use, idempotency_conflict=True)
-        if code == "idempotency_key_reused":
-            reused = refusal("provider_key_reused", message, provider_code=code)
-            return self._unknown(exchange, reused)
-        if status >= 500 or not 400 <= status < 500 or not error:
-            unclear = refusal("provider_error", message or f"HTTP {status}", provider_code=code)
-            return self._unknown(exchange, unclear)
-        return self._read_refusal(error, exchange)
-
-    def _read_payment(self, document: Mapping[str, Any], exchange: Exchange) -> Result:
-        if document.get("object") == "list":
-            return self._read_search(document, exchange)
-        snapshot = events.read_snapshot(document)
-        if self._operation == "fetch":
-            return Result(outcome=Outcome.OK, exchange=exchange, snapshot=snapshot)
-        outcome = outcome_of(self._operation, snapshot)
-        error = snapshot.error if outcome == Outcome.DECLINED else None
-        if error is None and outcome in {Outcome.DECLINED, Outcome.UNKNOWN}:
-            words = f"The payment is {snapshot.raw_status} after {self._operation}."
-            error = refusal("provider_state_conflict", words, provider_code=snapshot.raw_status)
-        return Result(outcome=outcome, exchange=exchange, snapshot=snapshot, error=error)
-
-    def _read_search(self, document: Mapping[str, Any], exchange: Exchange) -> Result:
-        found = document.get("data")
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise UnreadableObject("data is not a list of payments")
-        if not found:
-            nothing = refusal("provider_not_found", "No payment has this reference.")
-            return Result(
-                outcome=Outcome.DECLINED, exchange=exchange, error=nothing, not_found=True
-            )
-        if len(found) > 1:
-            words = f"{len(found)} payments have this reference; a person has to look."
-            return self._unknown(exchange, refusal("provider_reference_ambiguous", words))
-        snapshot = events.read_snapshot(found[0])
-        return Result(outcome=Outcome.OK, exchange=exchange, snapshot=snapshot)
-
-    def _read_refusal(self, error: Mapping[str, Any], exchange: Exchange) -> Result:
-        refused = request_error(error)
-        payment = fields.mapping(error, "payment")
-        snapshot = events.read_snapshot(payment) if payment else None
-        if snapshot is not None and is_reached(self._operation, snapshot):
-            outcome = outcome_of(self._operation, snapshot)
-            return Result(outcome=outcome, exchange=exchange, snapshot=snapshot)
-        return Result(
-            outcome=Outcome.DECLINED,
-            exchange=exchange,
-            snapshot=snapshot,
-            error=refused,
-            not_found=self._operation == "fetch" and refused.code == "provider_not_found",
-        )
-
-    def _unknown(
-        self, exchange: Exchange, error: ProviderError, *, idempotency_conflict: bool = False
-    ) -> Result:
-        return Result(
-            outcome=Outcome.UNKNOWN,
-            exchange=exchange,
-            error=error,
-            idempotency_conflict=idempotency_conflict,
-        )
-
-    def _no_answer(
-        self, outcome: Outcome, code: str, words: str, http_status: int | None
-    ) -> Result:
-        exchange = self._exchange(http_status, {}, 0, failure=words)
-        return Result(outcome=outcome, exchange=exchange, error=refusal(code, words))
-
-    def _unreadable(self, answer: Answer, words: str) -> Result:
-        exchange = self._exchange(answer.status, {}, answer.duration_ms, failure=words)
-        return self._unknown(exchange, refusal("provider_answer_unreadable", words))
-
-    def _exchange(
-        self,
-        http_status: int | None,
-        document: Mapping[str, Any],
-        duration_ms: int,
-        *,
-        failure: str = "",
-    ) -> Exchange:
-        error = fields.mapping(document, "error")
-        response = _shown(document)
-        if error:
-            response = {name: error.get(name) for name in ("type", "code", "message", "param")}
-            response["payment"] = _shown(fields.mapping(error, "payment"))
-        return Exchange(
-            operation=self._operation,
-            method=self._method,
-            url=self._url,
-            request=_shown(self._body or {}),
-            http_status=http_status,
-            response=response,
-            duration_ms=duration_ms,
-            failure=failure,
-        )
+def _post(
+    operation: str,
+    path: str,
+    credentials: Credentials,
+    idempotency_key: str,
+    body: Mapping[str, Any],
+) -> Call:
+    return Call(
+        operation=operation,
+        method="POST",
+        path=path,
+        credentials=credentials,
+        idempotency_key=idempotency_key,
+        body=body,
+    )
 
 
-def _shown(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name in _SHOWN}
+def _has_this_capture(payment: Mapping[str, Any], request: CapturePayment) -> bool:
+    """Whether a payment that refuses a capture for its state has this very capture already: ours
+    by reference, or one that a person made in the PSP's dashboard over the same amount.
+    """
+    captures = payment.get("captures")
+    return isinstance(captures, list) and any(
+        isinstance(one, Mapping)
+        and one.get("status") in {"pending", "succeeded"}
+        and one.get("amount_minor") == request.amount_minor
+        and one.get("reference") in {"", request.reference}
+        for one in captures
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from payments.providers.refusals import STANDARD
-from payments.providers.sandbox.service.accounts import KNOBS
+from payments.providers.sandbox.service.knobs import KNOBS
 from payments.providers.sandbox.service.instruments import BY_TOKEN
 from tests.payments.providers import capability_matrix
 

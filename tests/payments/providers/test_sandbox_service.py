@@ -222,6 +222,7 @@ def test_every_instrument_does_what_its_row_says(
     row: instruments.Instrument, account: SandboxAccount
 ) -> None:
     account.set(hang_seconds=0.1, slow_seconds=0.1, bank_result_after_seconds=60)
+    account.set(capture_result_after_seconds=60, late_failure_after_seconds=60)
     key = {"Idempotency-Key": f"key-{row.name}"}
     with contextlib.suppress(urllib3.exceptions.ProtocolError):
         account.call("POST", "/v1/payments", _paid(row.name), headers=key)
@@ -231,14 +232,23 @@ def test_every_instrument_does_what_its_row_says(
     if row.authentication:
         assert payment["status"] == "requires_action"
         account.authenticate(payment["id"], payment["client_secret"], passed=True)
-    if row.asynchronous:
-        assert payment["status"] == "processing"
+    if row.review:
+        assert payment["status"] == "under_review"
+        account.stage(payment["id"], "approve")
+    if row.asynchronous or row.capture.startswith("asynchronous"):
+        assert payment["status"] == ("processing" if row.asynchronous else "capture_pending")
         account.advance(60)
     ended = account.payments("pay_1")
     assert len(ended) == 1
-    expected = "declined" if row.decline else "captured"
-    assert ended[0]["status"] == ("under_inspection" if row.answer == "status" else expected)
+    assert ended[0]["status"] == _expected_end(row)
     assert len(account.movements()) == (ended[0]["status"] == "captured")
+
+
+def _expected_end(row: instruments.Instrument) -> str:
+    if row.decline or row.capture in {"refused", "hold_lost"}:
+        return "declined"
+    by_capture = {"asynchronous_refused": "authorized", "asynchronous_hold_lost": "failed"}
+    return "under_inspection" if row.answer == "status" else by_capture.get(row.capture, "captured")
 
 
 def test_card_numbers_pass_the_luhn_check() -> None:
@@ -259,6 +269,8 @@ def test_every_decline_of_the_sandbox_has_a_standard_code() -> None:
 @pytest.mark.parametrize(
     ("change", "param"),
     [
+        ({"customer": 7}, "customer"),
+        ({"off_session": "yes"}, "off_session"),
         ({"amount_minor": 0}, "amount_minor"),
         ({"amount_minor": -1}, "amount_minor"),
         ({"amount_minor": 10.5}, "amount_minor"),

@@ -1,9 +1,9 @@
 """An account of the sandbox PSP: two keys, a set of knobs, a clock.
 
 Any well-formed secret key opens an account of its own, so tests and merchants never see each
-other. The publishable key follows from the secret key and not the other way round. Knobs are the
-account's settings and chaos switches; those that count ("the next N ...") go down by themselves.
-An account's clock is the wall clock plus an offset that only moves forward.
+other. The publishable key follows from the secret key and not the other way round. Its knobs are
+in `payments...service.knobs`. An account's clock is the wall clock plus an offset that only moves
+forward.
 """
 
 from __future__ import annotations
@@ -17,60 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from payments.providers.sandbox.service.books import Books
+from payments.providers.sandbox.service.knobs import KNOBS, checked
 from payments.providers.sandbox.service.wire import Refusal
 
 SECRET_KEY_PATTERN = re.compile(r"^sbx_sk_[A-Za-z0-9_]{4,120}$")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Knob:
-    """One setting: its default (whose type is the type) and what it does."""
-
-    default: float | int | bool | str
-    words: str
-    choices: tuple[str, ...] = ()
-    countdown: bool = False
-
-
-KNOBS: dict[str, Knob] = {
-    "settle_after_seconds": Knob(default=2.0, words="captured money is settled after this long"),
-    "bank_result_after_seconds": Knob(default=2.0, words="a bank debit has its result after"),
-    "slow_seconds": Knob(default=3.0, words="how long `tok_slow` takes"),
-    "hang_seconds": Knob(default=30.0, words="how long a hanging request keeps its connection"),
-    "latency_seconds": Knob(default=0.0, words="added to every request about payments"),
-    "fee_basis_points": Knob(default=290, words="fee, in hundredths of a per cent"),
-    "fee_fixed_minor": Knob(default=30, words="fixed part of the fee, in minor units"),
-    "fee_known": Knob(
-        default="capture",
-        choices=("capture", "settlement"),
-        words="when the fee appears on the payment",
-    ),
-    "outage": Knob(default=False, words="every request about payments is answered 503"),
-    "fail_before_commit": Knob(default=0, countdown=True, words="next N changes: 500, no effect"),
-    "fail_after_commit": Knob(default=0, countdown=True, words="next N changes: done, then 500"),
-    "drop_before_commit": Knob(
-        default=0, countdown=True, words="next N changes: connection dropped, no effect"
-    ),
-    "drop_after_commit": Knob(
-        default=0, countdown=True, words="next N changes: done, then connection dropped"
-    ),
-    "hang_before_commit": Knob(default=0, countdown=True, words="next N changes: hang, no effect"),
-    "hang_after_commit": Knob(default=0, countdown=True, words="next N changes: done, then hang"),
-    "fail_reads": Knob(default=0, countdown=True, words="next N fetches and searches: 500"),
-    "hang_reads": Knob(default=0, countdown=True, words="next N fetches and searches: hang"),
-    "webhook_drop": Knob(default=0, countdown=True, words="next N events are never delivered"),
-    "webhook_copies": Knob(default=0, words="each event is delivered this many times more"),
-    "webhook_delay_seconds": Knob(default=0.0, words="each event is delivered this much later"),
-    "webhook_reorder": Knob(
-        default=0, countdown=True, words="next N events are delivered in reverse order"
-    ),
-    "webhook_bad_signature": Knob(
-        default=0, countdown=True, words="next N events: first try with a wrong signature"
-    ),
-    "webhook_stale_timestamp": Knob(
-        default=0, countdown=True, words="next N events: first try with a time one day old"
-    ),
-}
 
 
 @dataclass
@@ -166,9 +116,9 @@ class Accounts:
 
     def change(self, account: Account, changes: dict[str, Any]) -> None:
         """Set knobs (None: back to the default) and keep them. Raises Refusal 400."""
-        checked = {name: _checked(name, value) for name, value in changes.items()}
+        turned = {name: checked(name, value) for name, value in changes.items()}
         with self._books.transaction():
-            settings = {**account.settings, **checked}
+            settings = {**account.settings, **turned}
             self._write(account, {k: v for k, v in settings.items() if v is not None})
 
     def move_clock(self, account: Account, advance_seconds: float) -> None:
@@ -194,25 +144,3 @@ class Accounts:
             "UPDATE accounts SET settings = ? WHERE id = ?", json.dumps(settings), account.id
         )
         account.settings = settings
-
-
-def _checked(name: str, value: Any) -> Any:
-    knob = KNOBS.get(name)
-    if knob is None:
-        message = f"There is no setting {name!r}. There are: {', '.join(KNOBS)}."
-        raise Refusal(400, "invalid_request", "setting_unknown", message, param=name)
-    if value is None:
-        return None
-    wanted = type(knob.default)
-    fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
-    if isinstance(value, bool) and wanted is not bool:
-        fits = False
-    if (
-        not fits
-        or (knob.choices and value not in knob.choices)
-        or (wanted is not str and value < 0)
-    ):
-        expected = " or ".join(knob.choices) or f"a {wanted.__name__} of 0 or more"
-        message = f"{name} must be {expected}."
-        raise Refusal(400, "invalid_request", "setting_invalid", message, param=name)
-    return value

@@ -19,14 +19,19 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
-from payments.providers.sandbox.service import control, faults, lifecycle, payer_page
+from payments.providers.sandbox.service import (
+    control,
+    faults,
+    merchant_side,
+    money_side,
+    payer_side,
+    staging,
+)
 from payments.providers.sandbox.service.accounts import Account, Accounts
 from payments.providers.sandbox.service.books import Books
 from payments.providers.sandbox.service.clock import Clock
 from payments.providers.sandbox.service.delivery import Deliveries
-from payments.providers.sandbox.service.instruments import BY_NUMBER
-from payments.providers.sandbox.service.lifecycle import Desk
-from payments.providers.sandbox.service.orders import read_cancel, read_capture, read_order
+from payments.providers.sandbox.service.desk import Declined, Desk, reason_of
 from payments.providers.sandbox.service.wire import (
     Refusal,
     Request,
@@ -43,10 +48,8 @@ _CORS = (
     ("Access-Control-Allow-Headers", "authorization, content-type, idempotency-key"),
     ("Access-Control-Max-Age", "600"),
 )
-_PAYMENT = r"/v1/payments/(?P<payment>[A-Za-z0-9_]{1,64})"
-_HIDDEN_FROM_PAYER = ("fee_minor", "fee_currency", "settled", "available_at", "token")
 
-Verb = Callable[[Desk], Mapping[str, Any]]
+Verb = Callable[[Desk], Mapping[str, Any] | Declined]
 
 
 class Sandbox:
@@ -60,15 +63,10 @@ class Sandbox:
         self._in_flight: set[tuple[str, str]] = set()
         table: list[tuple[str, str, Callable[..., Response]]] = [
             ("GET", r"/(healthz)?", self._health),
-            ("POST", r"/v1/payments", self._create),
-            ("GET", r"/v1/payments", self._search),
-            ("GET", _PAYMENT, self._fetch),
-            ("POST", _PAYMENT + r"/confirm", self._confirm),
-            ("POST", _PAYMENT + r"/capture", self._capture),
-            ("POST", _PAYMENT + r"/cancel", self._cancel),
-            ("GET", _PAYMENT + r"/authentication", self._payer_page),
-            ("POST", _PAYMENT + r"/authentication", self._authenticate),
-            ("POST", r"/v1/tokens", self._tokenise),
+            *merchant_side.routes(self),
+            *money_side.routes(self),
+            *payer_side.routes(self),
+            *staging.routes(self),
             *control.routes(self),
         ]
         self._routes = [(method, re.compile(path), handler) for method, path, handler in table]
@@ -121,20 +119,35 @@ class Sandbox:
             raise Refusal(405, "invalid_request", "method_not_allowed", message)
         raise Refusal(404, "invalid_request", "not_found", "There is nothing at this address.")
 
-    # --- who is calling ---------------------------------------------------------------------
+    def _health(self, request: Request) -> Response:
+        self.books.row("SELECT 1")
+        return Response(status=200, body={"status": "ok", "service": "florin-sandbox"})
+
+    # --- who is calling, and what about -----------------------------------------------------
 
     def secret_account(self, request: Request) -> Account:
         """The account of the secret key. Raises Refusal 401."""
-        return self.accounts.with_secret_key(_bearer(request))
+        return self.accounts.with_secret_key(request.bearer)
 
-    def _payer_payment(self, request: Request, payment_id: str) -> tuple[Account, dict[str, Any]]:
+    def reading_account(self, request: Request) -> Account:
+        """The account of the secret key, for a look-up, after the faults of look-ups.
+
+        Raises Refusal 401, and what the account's chaos switches make of it.
+        """
+        account = self.secret_account(request)
+        faults.refuse_in_outage(account)
+        faults.for_read(self.accounts, account).before_commit()
+        return account
+
+    def payer_payment(self, request: Request, payment_id: str) -> tuple[Account, dict[str, Any]]:
         """Account and payment of a payer who has the publishable key and the client secret."""
-        account = self.accounts.with_publishable_key(_bearer(request))
-        return account, self._with_client_secret(request, account, payment_id)
+        account = self.accounts.with_publishable_key(request.bearer)
+        return account, self.with_client_secret(request, account, payment_id)
 
-    def _with_client_secret(
+    def with_client_secret(
         self, request: Request, account: Account, payment_id: str
     ) -> dict[str, Any]:
+        """The payment, for whoever knows its client secret. Raises Refusal 404."""
         given = str(request.body.get("client_secret") or request.query.get("client_secret", ""))
         payment = self.books.load_payment(account.id, payment_id)
         if payment is None or not hmac.compare_digest(
@@ -144,140 +157,35 @@ class Sandbox:
             raise Refusal(404, "invalid_request", "not_found", message, param="client_secret")
         return payment
 
-    def _load(self, account: Account, payment_id: str) -> dict[str, Any]:
+    def load(self, account: Account, payment_id: str) -> dict[str, Any]:
+        """A payment of the account. Raises Refusal 404."""
         payment = self.books.load_payment(account.id, payment_id)
         if payment is None:
             message = f"There is no payment {payment_id}."
             raise Refusal(404, "invalid_request", "not_found", message, param="payment")
         return payment
 
-    # --- the merchant's side ----------------------------------------------------------------
+    def load_of_part(self, account: Account, kind: str, part_id: str) -> dict[str, Any]:
+        """The payment that a capture, refund or dispute belongs to. Raises Refusal 404."""
+        payment = self.books.payment_of_part(account.id, kind, part_id)
+        if payment is None:
+            message = f"There is no {kind} {part_id}."
+            raise Refusal(404, "invalid_request", "not_found", message, param=kind)
+        return payment
 
-    def _health(self, request: Request) -> Response:
-        self.books.row("SELECT 1")
-        return Response(status=200, body={"status": "ok", "service": "florin-sandbox"})
-
-    def _create(self, request: Request) -> Response:
-        account = self.secret_account(request)
-        order = read_order(request.body)
-
-        def verb(desk: Desk) -> Mapping[str, Any]:
-            payment = lifecycle.create(desk, order)
-            if order["confirm"]:
-                lifecycle.confirm(desk, payment)
-            return payment
-
-        return self._change(request, account, verb, order["token"] if order["confirm"] else "")
-
-    def _confirm(self, request: Request, payment: str) -> Response:
-        by_payer = _bearer(request).startswith("sbx_pk_")
-        if by_payer:
-            account, known = self._payer_payment(request, payment)
-        else:
-            account = self.secret_account(request)
-            known = self._load(account, payment)
-        token, return_url = _confirmation(request)
-
-        def verb(desk: Desk) -> Mapping[str, Any]:
-            found = self._load(account, payment)
-            return lifecycle.confirm(desk, found, token=token, return_url=return_url)
-
-        shown = _for_payer if by_payer else dict
-        return self._change(request, account, verb, token or known["token"] or "", shown=shown)
-
-    def _capture(self, request: Request, payment: str) -> Response:
-        account = self.secret_account(request)
-        amount_minor = read_capture(request.body)
-
-        def verb(desk: Desk) -> Mapping[str, Any]:
-            return lifecycle.capture(desk, self._load(account, payment), amount_minor)
-
-        return self._change(request, account, verb)
-
-    def _cancel(self, request: Request, payment: str) -> Response:
-        account = self.secret_account(request)
-        reason = read_cancel(request.body)
-
-        def verb(desk: Desk) -> Mapping[str, Any]:
-            return lifecycle.cancel(desk, self._load(account, payment), reason)
-
-        return self._change(request, account, verb)
-
-    def _fetch(self, request: Request, payment: str) -> Response:
-        if _bearer(request).startswith("sbx_pk_"):
-            _, found = self._payer_payment(request, payment)
-            return Response(status=200, body=_for_payer(found))
-        account = self.secret_account(request)
-        faults.refuse_in_outage(account)
-        faults.for_read(self.accounts, account).before_commit()
-        return Response(status=200, body=self._load(account, payment))
-
-    def _search(self, request: Request) -> Response:
-        account = self.secret_account(request)
-        faults.refuse_in_outage(account)
-        faults.for_read(self.accounts, account).before_commit()
-        reference = request.query.get("reference", "")
-        if not reference:
-            message = "Search by `reference`."
-            raise Refusal(400, "invalid_request", "missing", message, param="reference")
-        found = self.books.payments_by_reference(account.id, reference)
-        return Response(status=200, body={"object": "list", "data": found})
-
-    # --- the payer's side -------------------------------------------------------------------
-
-    def _authenticate(self, request: Request, payment: str) -> Response:
-        """The 3-D Secure step ends; by the payer (a form, or keys) or by a test."""
-        if _bearer(request).startswith("sbx_sk_"):
-            account = self.secret_account(request)
-        elif request.authorization:
-            account, _ = self._payer_payment(request, payment)
-        else:
-            account = self._account_of(payment)
-            self._with_client_secret(request, account, payment)
-        result = request.body.get("result")
-        if result not in {"succeed", "fail"}:
-            message = "result must be succeed or fail."
-            raise Refusal(400, "invalid_request", "invalid", message, param="result")
-
-        def verb(desk: Desk) -> Mapping[str, Any]:
-            found = self._load(account, payment)
-            return lifecycle.authenticate(desk, found, passed=result == "succeed")
-
-        response = self._change(request, account, verb, shown=_for_payer)
-        if not request.authorization:
-            return payer_page.done(self._load(account, payment))
-        return response
-
-    def _payer_page(self, request: Request, payment: str) -> Response:
-        account = self._account_of(payment)
-        return payer_page.challenge(self._with_client_secret(request, account, payment))
-
-    def _account_of(self, payment_id: str) -> Account:
-        row = self.books.row("SELECT account FROM payments WHERE id = ?", payment_id)
-        if row is None:
-            raise Refusal(404, "invalid_request", "not_found", "There is no such payment.")
-        return self.accounts.by_id(row["account"])
-
-    def _tokenise(self, request: Request) -> Response:
-        """A test number becomes its token; the number is not kept."""
-        self.accounts.with_publishable_key(_bearer(request))
-        number = str(request.body.get("number", "")).replace(" ", "")
-        instrument = BY_NUMBER.get(number)
-        if instrument is None:
-            message = "Only the test numbers of the sandbox have tokens."
-            raise Refusal(402, "declined", "number_unknown", message, param="number")
-        body = {
-            "object": "token",
-            "id": instrument.name,
-            "kind": instrument.kind,
-            "brand": instrument.brand,
-            "last4": instrument.last4,
-        }
-        return Response(status=200, body=body)
+    def desk(self, account: Account, base_url: str = "") -> Desk:
+        """Where changes of the account are worked on."""
+        return Desk(
+            books=self.books,
+            accounts=self.accounts,
+            account=account,
+            deliveries=self.deliveries,
+            base_url=base_url,
+        )
 
     # --- a change, once per key -------------------------------------------------------------
 
-    def _change(
+    def change(
         self,
         request: Request,
         account: Account,
@@ -298,7 +206,7 @@ class Sandbox:
                 self.books, self.accounts, account, token=token, idempotency_key=key
             )
             fault.before_commit()
-            desk = Desk(self.books, account, self.deliveries, request.base_url)
+            desk = self.desk(account, request.base_url)
             with self.books.transaction():
                 response = self._carry_out(desk, verb, shown)
                 if key:
@@ -324,15 +232,15 @@ class Sandbox:
     ) -> Response:
         try:
             with self.books.savepoint():
-                payment = shown(verb(desk))
+                done = verb(desk)
         except Refusal as refusal:
             return refusal.response
-        if payment["status"] == "declined":
-            decline = payment["decline"]
-            extra = {"advice": decline["advice"], "payment": payment}
-            body = error_body("declined", decline["code"], decline["message"], "token", extra)
-            return Response(status=402, body=body)
-        return Response(status=200, body=payment)
+        if isinstance(done, Declined):
+            return _declined(done.code, shown(done.payment), done.part)
+        document = shown(done)
+        if document["object"] == "payment" and document["status"] == "declined":
+            return _declined(document["decline"]["code"], document)
+        return Response(status=200, body=document)
 
     def _claim_key(self, account: Account, key: str, fingerprint: str) -> Response | None:
         """The stored answer of the key, or None and the key is ours to work with.
@@ -363,22 +271,15 @@ class Sandbox:
         return None
 
 
-def _bearer(request: Request) -> str:
-    scheme, _, key = request.authorization.partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
-
-
-def _confirmation(request: Request) -> tuple[str, str]:
-    token, return_url = request.body.get("token", ""), request.body.get("return_url", "")
-    if not isinstance(token, str) or not isinstance(return_url, str):
-        message = "token and return_url must be strings."
-        raise Refusal(400, "invalid_request", "invalid", message, param="token")
-    return token, return_url
-
-
-def _for_payer(payment: Mapping[str, Any]) -> dict[str, Any]:
-    """What the payer's browser may see of a payment."""
-    return {name: value for name, value in payment.items() if name not in _HIDDEN_FROM_PAYER}
+def _declined(
+    code: str, payment: Mapping[str, Any], part: Mapping[str, Any] | None = None
+) -> Response:
+    reason = reason_of(code)
+    extra: dict[str, Any] = {"advice": reason["advice"], "payment": payment}
+    if part is not None:
+        extra[part["object"]] = part
+    body = error_body("declined", code, reason["message"], "token", extra)
+    return Response(status=402, body=body)
 
 
 class _Dying:

@@ -1,10 +1,11 @@
 """The sandbox PSP's own record: one SQLite file, one writer, every change in one transaction.
 
 The service stands for another company, so its books are its own and are the witness in tests of
-what really happened: `movements` holds each time money was held, released or taken, with amounts
-and ids, and is only ever appended to. A payment is a JSON document under its id; the columns
-beside it exist to be searched. WAL survives the death of the process; all access goes through one
-connection under one lock, which is faster here than several connections that wait for each other.
+what really happened: `movements` holds each time money was held, released, taken or given back,
+with amounts and ids, and is only ever appended to. A payment is a JSON document under its id; the
+columns beside it exist to be searched. WAL survives the death of the process; all access goes
+through one connection under one lock, which is faster here than several connections that wait for
+each other.
 """
 
 from __future__ import annotations
@@ -17,85 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS accounts (
-    id TEXT PRIMARY KEY,
-    secret_key_digest TEXT NOT NULL UNIQUE,
-    publishable_key TEXT NOT NULL UNIQUE,
-    settings TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS payments (
-    id TEXT PRIMARY KEY,
-    account TEXT NOT NULL REFERENCES accounts (id),
-    reference TEXT NOT NULL,
-    body TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS payments_reference ON payments (account, reference);
-CREATE TABLE IF NOT EXISTS movements (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    account TEXT NOT NULL,
-    payment TEXT NOT NULL,
-    reference TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('hold', 'release', 'capture')),
-    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
-    currency TEXT NOT NULL,
-    created_at REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS movements_payment ON movements (account, payment);
-CREATE INDEX IF NOT EXISTS movements_reference ON movements (account, reference);
-CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    account TEXT NOT NULL,
-    payment TEXT NOT NULL,
-    type TEXT NOT NULL,
-    body TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS events_account ON events (account, seq);
-CREATE TABLE IF NOT EXISTS endpoints (
-    id TEXT PRIMARY KEY,
-    account TEXT NOT NULL,
-    url TEXT NOT NULL,
-    secret TEXT NOT NULL,
-    events TEXT NOT NULL,
-    UNIQUE (account, url)
-);
-CREATE TABLE IF NOT EXISTS deliveries (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_seq INTEGER NOT NULL REFERENCES events (seq),
-    endpoint TEXT NOT NULL,
-    lane INTEGER NOT NULL,
-    due_at REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    flaw TEXT NOT NULL DEFAULT '',
-    state TEXT NOT NULL DEFAULT 'waiting',
-    last_answer TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (lane, due_at, id) WHERE state = 'waiting';
-CREATE TABLE IF NOT EXISTS answers (
-    account TEXT NOT NULL,
-    idempotency_key TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    status INTEGER NOT NULL,
-    body TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    PRIMARY KEY (account, idempotency_key)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spent_faults (
-    account TEXT NOT NULL,
-    idempotency_key TEXT NOT NULL,
-    PRIMARY KEY (account, idempotency_key)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS jobs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    account TEXT NOT NULL,
-    payment TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    due_at REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS jobs_account ON jobs (account, due_at);
-"""
+from payments.providers.sandbox.service import schema
 
 
 class Books:
@@ -115,7 +38,7 @@ class Books:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA foreign_keys = ON")
-        self._connection.executescript(_SCHEMA)
+        schema.prepare(self._connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -176,28 +99,98 @@ class Books:
         )
 
     def payments_by_reference(self, account: str, reference: str) -> list[dict[str, Any]]:
-        """Every payment of the account with the merchant's reference, oldest first."""
+        """Every payment of the account with the merchant's reference, or with a capture or refund
+        that has it, oldest first.
+        """
         found = self.rows(
-            "SELECT body FROM payments WHERE account = ? AND reference = ? ORDER BY rowid",
+            "SELECT body FROM payments WHERE account = ? AND (reference = ? OR id IN"
+            " (SELECT payment FROM parts WHERE account = ? AND reference = ?)) ORDER BY rowid",
             account,
             reference,
+            account,
+            reference,
+        )
+        return [json.loads(row["body"]) for row in found]
+
+    def add_part(self, account: str, payment: str, part: Mapping[str, Any]) -> None:
+        """Remember whose capture, refund or dispute this is."""
+        self.run(
+            "INSERT INTO parts (id, account, payment, kind, reference) VALUES (?, ?, ?, ?, ?)",
+            part["id"],
+            account,
+            payment,
+            part["object"],
+            part["reference"],
+        )
+
+    def payment_of_part(self, account: str, kind: str, part_id: str) -> dict[str, Any] | None:
+        """The payment that a capture, refund or dispute belongs to, or None."""
+        row = self.row(
+            "SELECT payment FROM parts WHERE id = ? AND account = ? AND kind = ?",
+            part_id,
+            account,
+            kind,
+        )
+        return self.load_payment(account, row["payment"]) if row else None
+
+    def load_document(self, account: str, kind: str, document_id: str) -> dict[str, Any] | None:
+        """A customer, saved method, settlement or payout, or None."""
+        row = self.row(
+            "SELECT body FROM documents WHERE id = ? AND account = ? AND kind = ?",
+            document_id,
+            account,
+            kind,
+        )
+        return dict(json.loads(row["body"])) if row else None
+
+    def save_document(
+        self, account: str, document: Mapping[str, Any], *, found_by: str = ""
+    ) -> None:
+        """Write a customer, saved method, settlement or payout, new or changed. `found_by` is
+        what `documents` finds a new one by.
+        """
+        self.run(
+            "INSERT INTO documents (id, account, kind, found_by, body) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            document["id"],
+            account,
+            document["object"],
+            found_by,
+            json.dumps(document, separators=(",", ":")),
+        )
+
+    def documents(
+        self, account: str, kind: str, *, found_by: str = "", limit: int = 1_000
+    ) -> list[dict[str, Any]]:
+        """Documents of a kind, all or those that are found by this, the newest first."""
+        found = self.rows(
+            "SELECT body FROM documents WHERE account = ? AND kind = ?"
+            " AND (? = '' OR found_by = ?) ORDER BY rowid DESC LIMIT ?",
+            account,
+            kind,
+            found_by,
+            found_by,
+            limit,
         )
         return [json.loads(row["body"]) for row in found]
 
     def movements(
         self, account: str, *, payment: str, reference: str, after: int, limit: int
     ) -> Sequence[dict[str, Any]]:
-        """Money movements of the account in the order they happened, filtered where asked."""
-        found = self.rows(
-            "SELECT seq, id, payment, reference, kind, amount_minor, currency, created_at"
-            " FROM movements WHERE account = ? AND seq > ?"
-            " AND (? = '' OR payment = ?) AND (? = '' OR reference = ?) ORDER BY seq LIMIT ?",
-            account,
-            after,
-            payment,
-            payment,
-            reference,
-            reference,
-            limit,
-        )
+        """Money movements of the account in the order they happened, filtered where asked;
+        `reference` is the merchant's id of a payment, capture or refund.
+        """
+        query = [
+            "SELECT seq, id, payment, reference, part, part_reference, kind, amount_minor,"
+            " currency, created_at FROM movements WHERE account = ? AND seq > ?"
+        ]
+        values: list[Any] = [account, after]
+        if payment:
+            query.append("AND payment = ?")
+            values.append(payment)
+        if reference:
+            query.append("AND (reference = ? OR part_reference = ?)")
+            values.extend((reference, reference))
+        query.append("ORDER BY seq LIMIT ?")
+        found = self.rows(" ".join(query), *values, limit)
         return [dict(row) for row in found]

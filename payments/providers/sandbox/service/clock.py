@@ -1,4 +1,4 @@
-"""The sandbox PSP's timed work: bank results and settlements, by each account's own clock.
+"""The sandbox PSP's timed work, from bank results to payouts, by each account's own clock.
 
 A job is a row; a thread looks several times a second. Moving an account's clock runs its due jobs
 before the call answers, so a test that moved the clock can look at once.
@@ -8,18 +8,54 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from payments.providers.sandbox.service import lifecycle
+from payments.providers.sandbox.service import (
+    bank_returns,
+    captures,
+    disputes,
+    lifecycle,
+    refunds,
+    settlements,
+)
 from payments.providers.sandbox.service.accounts import Account, Accounts
 from payments.providers.sandbox.service.books import Books
 from payments.providers.sandbox.service.delivery import Deliveries
+from payments.providers.sandbox.service.desk import Desk
 
 TICK_SECONDS = 0.1
 ANSWERS_KEPT_SECONDS = 86_400
 _BATCH = 50
-_WORK = {"bank_result": lifecycle.bank_result, "settle": lifecycle.settle}
+# What falls due: to a payment (with the id of its capture, refund or dispute), or to the account.
+_OF_PAYMENT: dict[str, Callable[[Desk, dict[str, Any], str], object]] = {
+    "bank_result": lambda desk, payment, _: lifecycle.bank_result(desk, payment),
+    "expire": lambda desk, payment, _: captures.expire(desk, payment),
+    "settle": captures.settle,
+    "capture_succeeds": partial(captures.finish, kind="capture_succeeds"),
+    "capture_is_refused": partial(captures.finish, kind="capture_is_refused"),
+    "capture_loses_hold": partial(captures.finish, kind="capture_loses_hold"),
+    "capture_fails_late": captures.fail_late,
+    "refund_succeeds": partial(refunds.finish, result="succeed"),
+    "refund_fails": partial(refunds.finish, result="fail"),
+    "refund_fails_late": partial(refunds.finish, result="fail_late"),
+    "dispute_opens": lambda desk, payment, _: disputes.open_by_token(desk, payment),
+    "dispute_escalates": partial(disputes.step, result="escalated"),
+    "dispute_withdraws": partial(disputes.step, result="withdrawn"),
+    "dispute_is_decided": disputes.decide,
+    "evidence_is_due": disputes.evidence_is_due,
+    "bank_return": lambda desk, payment, _: bank_returns.by_token(desk, payment),
+    "bank_return_undone": lambda desk, payment, _: bank_returns.undo_by_token(desk, payment),
+}
+_OF_ACCOUNT: dict[str, Callable[[Desk, str], object]] = {
+    "close_settlement": lambda desk, _: settlements.close(desk),
+    "payout_is_paid": settlements.pay,
+    "payout_fails": settlements.fail,
+}
 
 logger = logging.getLogger("sandbox.clock")
 
@@ -72,17 +108,28 @@ class Clock:
                 account.now(),
                 _BATCH,
             )
-            desk = lifecycle.Desk(self._books, account, self._deliveries, "")
+            desk = Desk(
+                books=self._books,
+                accounts=self._accounts,
+                account=account,
+                deliveries=self._deliveries,
+            )
             for job in due:
                 self._books.run("DELETE FROM jobs WHERE id = ?", job["id"])
-                payment = self._books.load_payment(account.id, job["payment"])
-                if payment is None:
-                    raise LookupError(f"Bug! Job {job['id']} is about no payment.")
-                _WORK[job["kind"]](desk, payment)
+                self._carry_out(desk, job)
         self._look_ahead(account)
         if due:
             self._deliveries.wake()
         return len(due)
+
+    def _carry_out(self, desk: Desk, job: sqlite3.Row) -> None:
+        if job["kind"] in _OF_ACCOUNT:
+            _OF_ACCOUNT[job["kind"]](desk, job["part"])
+            return
+        payment = self._books.load_payment(desk.account.id, job["payment"])
+        if payment is None:
+            raise LookupError(f"Bug! Job {job['id']} is about no payment.")
+        _OF_PAYMENT[job["kind"]](desk, payment, job["part"])
 
     def _serve(self) -> None:
         next_purge = 0.0

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from payments.providers.sandbox.service.accounts import KNOBS, Account
-from payments.providers.sandbox.service.lifecycle import moment, new_id
-from payments.providers.sandbox.service.wire import Refusal, Request, Response
+from payments.providers.sandbox.service.accounts import Account
+from payments.providers.sandbox.service.desk import moment, new_id
+from payments.providers.sandbox.service.knobs import KNOBS
+from payments.providers.sandbox.service.wire import Refusal, Request, Response, page_of
 
 if TYPE_CHECKING:
     from payments.providers.sandbox.service.application import Sandbox
 
-_PAGE = 1_000
 _LONGEST_ADVANCE_SECONDS = 10 * 366 * 86_400
 
 
@@ -105,7 +105,7 @@ class Controls:
     def list_events(self, request: Request) -> Response:
         """Events in the order they happened; `payment`, `after` (a seq) and `limit` narrow it."""
         account = self._sandbox.secret_account(request)
-        payment, (after, limit) = request.query.get("payment", ""), _page_of(request)
+        payment, (after, limit) = request.query.get("payment", ""), page_of(request)
         rows = self._books.rows(
             "SELECT seq, body FROM events WHERE account = ? AND seq > ?"
             " AND (? = '' OR payment = ?) ORDER BY seq LIMIT ?",
@@ -132,7 +132,7 @@ class Controls:
 
     def list_movements(self, request: Request) -> Response:
         """What really happened to money, by `payment`, by `reference`, or all of it in pages."""
-        account, (after, limit) = self._sandbox.secret_account(request), _page_of(request)
+        account, (after, limit) = self._sandbox.secret_account(request), page_of(request)
         found = self._books.movements(
             account.id,
             payment=request.query.get("payment", ""),
@@ -165,7 +165,7 @@ class Controls:
 
     def list_deliveries(self, request: Request) -> Response:
         """How each webhook delivery of the account stands."""
-        account, (after, limit) = self._sandbox.secret_account(request), _page_of(request)
+        account, (after, limit) = self._sandbox.secret_account(request), page_of(request)
         rows = self._books.rows(
             "SELECT d.id AS seq, e.id AS event, e.type, e.payment, d.state, d.attempts,"
             " d.last_answer FROM deliveries d JOIN events e ON e.seq = d.event_seq"
@@ -192,15 +192,6 @@ def _webhook_secret(given: Any) -> str:
     if not str(given).startswith("whsec_") or not 24 <= len(key) <= 64:
         raise _invalid("secret", "secret must be whsec_ and 24 to 64 bytes in base64.")
     return str(given)
-
-
-def _page_of(request: Request) -> tuple[int, int]:
-    try:
-        after = int(request.query.get("after", "0"))
-        limit = int(request.query.get("limit", str(_PAGE)))
-    except ValueError:
-        raise _invalid("limit", "after and limit must be whole numbers.") from None
-    return after, max(1, min(limit, _PAGE))
 
 
 def _list(data: list[dict[str, Any]]) -> Response:

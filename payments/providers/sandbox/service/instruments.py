@@ -7,88 +7,12 @@ in the service accepts a number. The table is printed in docs/sandbox.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decline:
-    """Why the issuer says no. `advice` is what a sensible merchant does next."""
-
-    code: str
-    message: str
-    advice: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instrument:
-    """One test card or bank account. `name` is its token, `number` what a payer types.
-
-    decline: refused with this reason, at confirmation (or at the end, when it is asynchronous).
-    authentication: the payer has to pass a 3-D Secure step first.
-    asynchronous: the answer is "processing", the result comes later (bank debit).
-    fault: what happens to the first request that uses it (`payments...service.faults`).
-    answer: how the PSP's answer is wrong on purpose: "amount", "currency" or "status".
-    """
-
-    name: str
-    number: str
-    words: str
-    kind: str = "card"
-    brand: str = "visa"
-    decline: Decline | None = None
-    authentication: bool = False
-    asynchronous: bool = False
-    fault: str = ""
-    answer: str = ""
-
-    @property
-    def last4(self) -> str:
-        """The part of the number that may be shown."""
-        return self.number[-4:]
-
-
-DECLINES = {
-    decline.code: decline
-    for decline in (
-        Decline(
-            code="insufficient_funds",
-            message="The account does not have enough money.",
-            advice="try_again_later",
-        ),
-        Decline(code="lost_card", message="The card was reported lost.", advice="do_not_try_again"),
-        Decline(code="expired_card", message="The card has expired.", advice="confirm_card_data"),
-        Decline(
-            code="do_not_honor",
-            message="The issuer refused without a reason.",
-            advice="try_again_later",
-        ),
-        Decline(
-            code="incorrect_cvc",
-            message="The security code is wrong.",
-            advice="confirm_card_data",
-        ),
-        Decline(
-            code="processing_error",
-            message="The issuer could not process the card.",
-            advice="try_again_later",
-        ),
-        Decline(
-            code="fraudulent",
-            message="The payment looks fraudulent.",
-            advice="do_not_try_again",
-        ),
-        Decline(
-            code="authentication_failed",
-            message="The payer did not pass authentication.",
-            advice="try_again_later",
-        ),
-        Decline(
-            code="bank_account_refused",
-            message="The bank refused the debit.",
-            advice="do_not_try_again",
-        ),
-    )
-}
+from payments.providers.sandbox.service.behaviour import (
+    DECLINES,
+    BankReturn,
+    DisputeScript,
+    Instrument,
+)
 
 _ROWS = (
     Instrument(name="tok_visa", number="4242424242424242", words="succeeds"),
@@ -227,6 +151,167 @@ _ROWS = (
         number="4000000000010092",
         words="ends in a status that is in no documentation",
         answer="status",
+    ),
+    Instrument(
+        name="tok_async_capture",
+        number="4000000000020000",
+        words="captures are pending first, then done",
+        capture="asynchronous",
+    ),
+    Instrument(
+        name="tok_async_capture_refused",
+        number="4000000000020018",
+        words="captures are pending first, then refused; the money stays held",
+        capture="asynchronous_refused",
+    ),
+    Instrument(
+        name="tok_async_capture_hold_lost",
+        number="4000000000020026",
+        words="captures are pending first, then refused; the money is no longer held",
+        capture="asynchronous_hold_lost",
+    ),
+    Instrument(
+        name="tok_capture_refused",
+        number="4000000000020034",
+        words="captures are refused, the money stays held; declined when it is charged at once",
+        capture="refused",
+    ),
+    Instrument(
+        name="tok_capture_hold_lost",
+        number="4000000000020042",
+        words="captures are refused, the money is no longer held; declined when charged at once",
+        capture="hold_lost",
+    ),
+    Instrument(
+        name="tok_capture_fails_late",
+        number="4000000000020059",
+        words="captured, and after `late_failure_after_seconds` the capture fails",
+        capture="fails_late",
+    ),
+    Instrument(
+        name="tok_increment_refused",
+        number="4000000000020067",
+        words="succeeds; a held amount cannot be raised",
+        increment="refused",
+    ),
+    Instrument(
+        name="tok_review",
+        number="4000000000020075",
+        words="held by the fraud desk until it approves or declines (control)",
+        review=True,
+    ),
+    Instrument(
+        name="tok_async_refund",
+        number="4000000000030009",
+        words="refunds are pending first, then done",
+        refund="asynchronous",
+    ),
+    Instrument(
+        name="tok_refund_refused",
+        number="4000000000030017",
+        words="refunds are refused",
+        refund="refused",
+    ),
+    Instrument(
+        name="tok_async_refund_refused",
+        number="4000000000030025",
+        words="refunds are pending first, then failed",
+        refund="asynchronous_refused",
+    ),
+    Instrument(
+        name="tok_refund_fails_late",
+        number="4000000000030033",
+        words="refunds succeed, and after `late_failure_after_seconds` they come back",
+        refund="fails_late",
+    ),
+    Instrument(
+        name="tok_refund_action",
+        number="4000000000030041",
+        words="refunds wait for the payer to say where the money goes (control)",
+        refund="requires_action",
+    ),
+    Instrument(
+        name="tok_dispute",
+        number="4000000000040008",
+        words="disputed after `dispute_after_seconds`; evidence wins",
+        dispute=DisputeScript(),
+    ),
+    Instrument(
+        name="tok_dispute_lost",
+        number="4000000000040016",
+        words="disputed; lost whatever the evidence",
+        dispute=DisputeScript(reason="product_not_received", verdict="lost"),
+    ),
+    Instrument(
+        name="tok_dispute_lost_in_part",
+        number="4000000000040024",
+        words="disputed; evidence wins half of it back",
+        dispute=DisputeScript(reason="product_unacceptable", verdict="lost_in_part"),
+    ),
+    Instrument(
+        name="tok_dispute_inquiry",
+        number="4000000000040032",
+        words="an inquiry, which takes no money; closed once evidence is in or its time is up",
+        dispute=DisputeScript(stage="inquiry", reason="unrecognized"),
+    ),
+    Instrument(
+        name="tok_dispute_escalating",
+        number="4000000000040040",
+        words="inquiry, chargeback, pre-arbitration, arbitration, a step every"
+        " `dispute_step_after_seconds`; evidence wins",
+        dispute=DisputeScript(stage="inquiry", then="escalate"),
+    ),
+    Instrument(
+        name="tok_dispute_twice",
+        number="4000000000040057",
+        words="disputed; once that is won, disputed again",
+        dispute=DisputeScript(then="again"),
+    ),
+    Instrument(
+        name="tok_dispute_withdrawn",
+        number="4000000000040065",
+        words="disputed; withdrawn by the payer after `dispute_step_after_seconds`",
+        dispute=DisputeScript(then="withdraw"),
+    ),
+    Instrument(
+        name="tok_dispute_alert",
+        number="4000000000040073",
+        words="an early warning; prevented by a full refund in time, else disputed",
+        dispute=DisputeScript(stage="inquiry", alert=True),
+    ),
+    Instrument(
+        name="tok_saved_declined",
+        number="4000000000050007",
+        words="can be saved; declined when it is charged",
+        decline=DECLINES["insufficient_funds"],
+        saves_well=True,
+    ),
+    Instrument(
+        name="tok_bank_return",
+        number="000222222227",
+        words="bank debit: captured, returned with R01 two days later",
+        kind="bank_debit",
+        brand="",
+        asynchronous=True,
+        bank_return=BankReturn(code="R01", after_days=2),
+    ),
+    Instrument(
+        name="tok_bank_return_late",
+        number="000333333335",
+        words="bank debit: captured, returned with R10 45 days after it was settled",
+        kind="bank_debit",
+        brand="",
+        asynchronous=True,
+        bank_return=BankReturn(code="R10", after_days=45, since="settlement"),
+    ),
+    Instrument(
+        name="tok_bank_return_dishonoured",
+        number="000444444443",
+        words="bank debit: returned with R01 two days later, and the return undone three days on",
+        kind="bank_debit",
+        brand="",
+        asynchronous=True,
+        bank_return=BankReturn(code="R01", after_days=2, undone_after_days=3),
     ),
 )
 

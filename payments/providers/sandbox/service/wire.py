@@ -16,6 +16,8 @@ from urllib.parse import parse_qs
 from payments.providers.strict_json import read_object
 
 MAXIMUM_BODY_BYTES = 65_536
+PAGE = 1_000
+MAXIMUM_EVIDENCE_BYTES = 12 * 1_048_576  # a handful of files, in base64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,12 @@ class Request:
     idempotency_key: str
     base_url: str
 
+    @property
+    def bearer(self) -> str:
+        """The key that was sent with `Authorization: Bearer`, or the empty string."""
+        scheme, _, key = self.authorization.partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else ""
+
     @classmethod
     def read(cls, environ: Mapping[str, Any]) -> Request:
         """Read a WSGI environment. Raises Refusal 400 or 413 for a body that is not one object."""
@@ -88,11 +96,13 @@ class Request:
 def _read_body(environ: Mapping[str, Any]) -> dict[str, Any]:
     if environ["REQUEST_METHOD"] in {"GET", "HEAD", "OPTIONS"}:
         return {}
-    raw = environ["wsgi.input"].read(MAXIMUM_BODY_BYTES + 1)
+    evidence = environ["PATH_INFO"].endswith("/evidence")
+    maximum_bytes = MAXIMUM_EVIDENCE_BYTES if evidence else MAXIMUM_BODY_BYTES
+    raw = environ["wsgi.input"].read(maximum_bytes + 1)
     if not raw:
         return {}
-    if len(raw) > MAXIMUM_BODY_BYTES:
-        message = f"The body is larger than {MAXIMUM_BODY_BYTES} bytes."
+    if len(raw) > maximum_bytes:
+        message = f"The body is larger than {maximum_bytes} bytes."
         raise Refusal(413, "invalid_request", "body_too_large", message)
     # The payer's page is the one place that posts a form; curl's default type is not a form here.
     if environ["PATH_INFO"].endswith("/authentication") and not raw.startswith(b"{"):
@@ -108,3 +118,17 @@ def fingerprint_source(request: Request) -> bytes:
     """What an idempotency key is bound to: method, concrete path and canonical body."""
     body = json.dumps(request.body, sort_keys=True, separators=(",", ":"))
     return f"{request.method}\n{request.path}\n{body}".encode()
+
+
+def page_of(request: Request) -> tuple[int, int]:
+    """Which part of a list is wanted: after which `seq`, and how many at most.
+
+    Raises Refusal 400.
+    """
+    try:
+        after = int(request.query.get("after", "0"))
+        limit = int(request.query.get("limit", str(PAGE)))
+    except ValueError:
+        message = "after and limit must be whole numbers."
+        raise Refusal(400, "invalid_request", "invalid", message, param="limit") from None
+    return after, max(1, min(limit, PAGE))
