@@ -24,6 +24,13 @@ from config.embedded import PrivateServers, private_servers
 from tests.databases import free_ports
 from tests.processes import RunningProcess, running
 
+# One merchant is the whole load here.
+WIDE_LIMITS = {
+    f"FLORIN_RATE_LIMIT_{whose}_{what}": "100000"
+    for whose in ("KEY", "MERCHANT")
+    for what in ("READS", "WRITES", "CLIENT")
+}
+
 
 class Restartable:
     """One process of the stand: start, SIGKILL with all its children, start again."""
@@ -137,11 +144,7 @@ def running_stand(
             "FLORIN_SANDBOX_URL": sandbox_url,
             "FLORIN_WEBHOOK_ALLOWED_HOSTS": f"127.0.0.1:{receiver_port}",
             "FLORIN_DATABASE_POOL_SIZE": str(processes.WEB_THREADS_PER_WORKER),
-            # One merchant is the whole load here.
-            "FLORIN_RATE_LIMIT_KEY_READS": "100000",
-            "FLORIN_RATE_LIMIT_KEY_WRITES": "100000",
-            "FLORIN_RATE_LIMIT_MERCHANT_READS": "100000",
-            "FLORIN_RATE_LIMIT_MERCHANT_WRITES": "100000",
+            **WIDE_LIMITS,
             **(settings or {}),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from payments.models import Payment, ProviderOperation
 from tests.payments.api.conftest import Api, payment_body
 from tests.payments.shop import Shop
 from webhooks import inbox
+from webhooks.models import InboxEvent
 
 
 def overdue_operation(shop: Shop) -> str:
@@ -67,9 +68,9 @@ def test_everybodys_payments_wait_while_too_many_operations_are_overdue(
 
 
 @pytest.fixture
-def late_news(shop: Shop) -> None:
-    """News from a provider that nobody has applied for an hour."""
-    inbox.receive(
+def late_news(shop: Shop) -> Iterator[None]:
+    """News from a provider that nobody has applied for an hour; gone again afterwards."""
+    received = inbox.receive(
         provider="sandbox",
         account_id=shop.account.pk,
         event_id=f"evt_late_{shop.account.pk}",
@@ -79,6 +80,8 @@ def late_news(shop: Shop) -> None:
         headers={},
         received_at=datetime.now(UTC) - timedelta(hours=1),
     )
+    yield
+    InboxEvent.objects.filter(pk=received.id).delete()
 
 
 def after_looks(
