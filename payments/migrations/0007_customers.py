@@ -376,6 +376,11 @@ class Migration(migrations.Migration):
                 name="mandate_revoked_has_time",
             ),
         ),
+        migrations.AddField(
+            model_name="attempt",
+            name="off_session",
+            field=models.BooleanField(default=False),
+        ),
         migrations.RunSQL(
             (Path(__file__).parent / "0007_customers.sql").read_text(),
             reverse_sql=migrations.RunSQL.noop,
