@@ -23,7 +23,7 @@ from payments.providers.base import (
     PaymentSnapshot,
     Result,
 )
-from tests.payments.providers.drivers import (
+from tests.payments.providers.driver import (
     Driver,
 )
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.payments.providers.driver import Driver
 from tests.payments.providers.drivers import (
-    Driver,
     LocalstripeDriver,
     SandboxDriver,
     StripeStandInDriver,

@@ -1,19 +1,11 @@
-"""The world behind each provider, as the conformance suite needs it.
-
-A `Driver` is one PSP account together with its payer, its clock and its books. The suite says
-what it wants ("a card that is declined for good"); the driver knows the PSP's words for it.
-`lacks` names what this PSP or its stand-in cannot show, with the reason: those scenarios are not
-run for it, and the capability matrix in docs/providers.md says so.
-"""
+"""Stripe as the conformance suite drives it, twice, and the list of all drivers."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
 import secrets
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
@@ -21,171 +13,20 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from payments.providers import provider_for
 from payments.providers.base import Credentials, PaymentSnapshot, Provider
-from payments.providers.sandbox.service.delivery import sign
-from tests.payments.sandbox_account import SandboxAccount
+from payments.providers.stripe.intents import CARD_FEATURES
+from payments.providers.stripe.provider import StripeProvider
+from tests.payments.providers.driver import (
+    ASKS_PAYER,
+    BANK_DEBIT,
+    GOOD_CARD,
+    LOST_CARD,
+    SHORT_OF_MONEY,
+    Driver,
+)
+from tests.payments.providers.sandbox_driver import SandboxDriver
 
 _http = urllib3.PoolManager(maxsize=16, retries=False)
-
-GOOD_CARD = "good card"
-SHORT_OF_MONEY = "card without enough money"
-LOST_CARD = "lost card"
-ASKS_PAYER = "card with 3-D Secure"
-BANK_DEBIT = "bank debit"
-
-
-class Driver(ABC):
-    """One fresh PSP account; see the module docstring."""
-
-    name: ClassVar[str]
-    provider_code: ClassVar[str]
-    methods: ClassVar[Mapping[str, str]]
-    lacks: ClassVar[Mapping[str, str]] = {}
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    @property
-    def provider(self) -> Provider:
-        """The provider under test."""
-        return provider_for(self.provider_code)
-
-    def method(self, kind: str) -> str:
-        """The PSP's token of a kind of payment method."""
-        return self.methods[kind]
-
-    @abstractmethod
-    def credentials(self) -> Credentials:
-        """The account's way in."""
-
-    @abstractmethod
-    def captured(self, reference: str) -> list[int]:
-        """The PSP's own record: the amount of each capture under our payment id."""
-
-    @abstractmethod
-    def confirm_as_payer(self, snapshot: PaymentSnapshot, method: str) -> None:
-        """The payer's browser confirms with the client secret."""
-
-    @abstractmethod
-    def authenticate(self, snapshot: PaymentSnapshot, *, passed: bool) -> None:
-        """The payer passes or fails the 3-D Secure step."""
-
-    @abstractmethod
-    def break_next(self, fault: str) -> None:
-        """Arm a fault for the next request: hang_before_commit, hang_after_commit,
-        drop_after_commit, fail_before_commit, amount_mismatch, unknown_status.
-        """
-
-    @abstractmethod
-    def let_the_bank_answer(self, snapshot: PaymentSnapshot) -> None:
-        """A bank debit that was processing succeeds."""
-
-    @abstractmethod
-    def settle(self) -> None:
-        """Time passes until captured money is available."""
-
-    @abstractmethod
-    def events(self) -> list[bytes]:
-        """The webhook bodies the PSP has made so far, in order."""
-
-    @abstractmethod
-    def sign(self, raw: bytes, secret: str, at: datetime) -> dict[str, str]:
-        """The headers with which the PSP would send `raw`, lower-case names."""
-
-    @abstractmethod
-    def new_webhook_secret(self) -> str:
-        """A secret of the form this PSP gives out."""
-
-
-class SandboxDriver(Driver):
-    """The sandbox PSP, as a process."""
-
-    name = "sandbox"
-    provider_code = "sandbox"
-    methods: ClassVar = {
-        GOOD_CARD: "tok_visa",
-        SHORT_OF_MONEY: "tok_insufficient_funds",
-        LOST_CARD: "tok_lost_card",
-        ASKS_PAYER: "tok_3ds",
-        BANK_DEBIT: "tok_bank",
-    }
-    lacks: ClassVar = {
-        "a_rate_limit_is_not_sent": "the sandbox has no rate limit",
-        "a_stored_500_is_learnt_by_fetching": "the sandbox forgets a 500; its key works again",
-    }
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.account = SandboxAccount(url)
-        self.account.set(hang_seconds=3, settle_after_seconds=86_400)
-        self.account.set(bank_result_after_seconds=86_400)
-        self._good_card = "tok_visa"
-
-    def method(self, kind: str) -> str:
-        """The token; for a wrong answer the good card is one that answers wrong."""
-        return self._good_card if kind == GOOD_CARD else self.methods[kind]
-
-    def credentials(self) -> Credentials:
-        """The account's way in."""
-        return self.account.credentials()
-
-    def captured(self, reference: str) -> list[int]:
-        """From the sandbox's books."""
-        movements = self.account.movements(reference=reference)
-        return [movement["amount_minor"] for movement in movements]
-
-    def confirm_as_payer(self, snapshot: PaymentSnapshot, method: str) -> None:
-        """With the publishable key and a token made from a number."""
-        number = {"tok_visa": "4242 4242 4242 4242"}[self.methods[method]]
-        status, token = self.account.call("POST", "/v1/tokens", {"number": number}, as_payer=True)
-        assert status == 200, token
-        status, answer = self.account.confirm_as_payer(
-            snapshot.provider_reference, snapshot.client_secret, token["id"]
-        )
-        assert status == 200, answer
-
-    def authenticate(self, snapshot: PaymentSnapshot, *, passed: bool) -> None:
-        """At the sandbox's own step."""
-        self.account.authenticate(
-            snapshot.provider_reference, snapshot.client_secret, passed=passed
-        )
-
-    def break_next(self, fault: str) -> None:
-        """By knob; wrong answers by token, see `method`."""
-        tokens = {"amount_mismatch": "tok_amount_mismatch", "unknown_status": "tok_unknown_status"}
-        if fault in tokens:
-            self._good_card = tokens[fault]
-        else:
-            self.account.set(**{fault: 1})
-
-    def let_the_bank_answer(self, snapshot: PaymentSnapshot) -> None:
-        """By the account's clock."""
-        self.account.advance(86_400)
-
-    def settle(self) -> None:
-        """By the account's clock."""
-        self.account.advance(86_400)
-
-    def events(self) -> list[bytes]:
-        """From the sandbox's own list."""
-        events = self.account.events()
-        return [
-            json.dumps({k: v for k, v in event.items() if k != "seq"}).encode() for event in events
-        ]
-
-    def sign(self, raw: bytes, secret: str, at: datetime) -> dict[str, str]:
-        """Standard Webhooks."""
-        stamp = int(at.timestamp())
-        return {
-            "webhook-id": "sbe_1",
-            "webhook-timestamp": str(stamp),
-            "webhook-signature": sign(secret, "sbe_1", stamp, raw),
-        }
-
-    def new_webhook_secret(self) -> str:
-        """whsec_ and base64."""
-        return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 class StripeDriver(Driver):
@@ -246,6 +87,13 @@ class StripeStandInDriver(StripeDriver):
     lacks: ClassVar = {
         "a_500_before_the_work_leaves_the_key_usable": "Stripe replays a stored 500 for ever",
     }
+    # The stand-in's accounts have by default what Stripe grants by contract.
+    _provider: ClassVar = StripeProvider(card_features=CARD_FEATURES)
+
+    @property
+    def provider(self) -> Provider:
+        """The provider as it is where the card features are switched on."""
+        return self._provider
 
     def captured(self, reference: str) -> list[int]:
         """From the balance: each capture of a charge has a transaction of its own."""

@@ -17,7 +17,7 @@ from tests.payments.providers.conformance import (
     scenario,
     snapshot_of,
 )
-from tests.payments.providers.drivers import GOOD_CARD, Driver
+from tests.payments.providers.driver import GOOD_CARD, Driver
 
 # --- once, whatever happens to the answer ------------------------------------------------------
 

@@ -12,7 +12,7 @@ from tests.payments.providers.conformance import (
     scenario,
     snapshot_of,
 )
-from tests.payments.providers.drivers import (
+from tests.payments.providers.driver import (
     ASKS_PAYER,
     BANK_DEBIT,
     GOOD_CARD,

@@ -8,7 +8,7 @@ import pytest
 
 from payments.providers.base import InvalidSignature, ObservedStatus, UnreadableEvent
 from tests.payments.providers.conformance import Case, scenario, snapshot_of
-from tests.payments.providers.drivers import GOOD_CARD, Driver
+from tests.payments.providers.driver import GOOD_CARD, Driver
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.payments.providers.capability_matrix import ORDERED
 from tests.payments.providers.conformance import SCENARIOS
-from tests.payments.providers.drivers import DRIVERS, Driver
+from tests.payments.providers.driver import Driver
+from tests.payments.providers.drivers import DRIVERS
 
 _CASES = [
     pytest.param(kind, name, id=f"{kind.name}-{name}")

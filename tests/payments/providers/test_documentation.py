@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from payments.providers.refusals import STANDARD
-from payments.providers.sandbox.service.knobs import KNOBS
 from payments.providers.sandbox.service.instruments import BY_TOKEN
+from payments.providers.sandbox.service.knobs import KNOBS
 from tests.payments.providers import capability_matrix
 
 DOCS = capability_matrix.DOCUMENT.parent
