@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 
 import structlog
 from django.conf import settings
@@ -117,11 +118,9 @@ def _pieces(account_id: str, clock: Clock) -> Iterator[Callable[[], object]]:
         for operation_id in found:
             operation = lease_operation(operation_id, now=clock())
             if operation is not None:
-                yield lambda leased=operation: resume_operation(
-                    leased, cause=Cause(type="poll"), clock=clock
-                )
+                yield partial(resume_operation, operation, cause=Cause(type="poll"), clock=clock)
     while (payment_id := _claim_due_poll(account_id, clock())) is not None:
-        yield lambda claimed=payment_id: poll_payment(claimed, clock=clock)
+        yield partial(poll_payment, payment_id, clock=clock)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ job compares the rows with Redis and tells what nobody told.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from django.db import connection, transaction
@@ -78,7 +79,9 @@ def tell_what_nobody_told(states: list[BreakerState] | None, *, now: datetime) -
     return told
 
 
-def _announce(account: ProviderAccount, row: dict[str, object], change: str, now: datetime) -> None:
+def _announce(
+    account: ProviderAccount, row: Mapping[str, object], change: str, *, now: datetime
+) -> None:
     body = {
         "id": row["id"],
         "object": "breaker",
