@@ -203,9 +203,19 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
         "every_seconds": 5.0,
     },
     {
+        "name": "resume_payment_methods",
+        "function": "payments.tasks.resume_payment_methods",
+        "every_seconds": 2.0,
+    },
+    {
         "name": "complete_dead_requests",
         "function": "payments.tasks.complete_dead_requests",
         "every_seconds": 10.0,
+    },
+    {
+        "name": "expire_unpaid_payments",
+        "function": "payments.tasks.expire_unpaid_payments",
+        "every_seconds": 30.0,
     },
     {
         "name": "reap_idempotency_keys",
@@ -234,6 +244,8 @@ FLORIN_SANDBOX_URL = env.str("FLORIN_SANDBOX_URL", "http://127.0.0.1:8010")
 FLORIN_STRIPE_API_BASE = env.str("FLORIN_STRIPE_API_BASE", "https://api.stripe.com")
 # What Stripe grants these accounts by contract: multicapture, incremental_authorization.
 FLORIN_STRIPE_CARD_FEATURES: list[str] = env.list("FLORIN_STRIPE_CARD_FEATURES", [])
+# A payment that nobody pays is canceled, at the PSP first, this long after it was created.
+FLORIN_PAYMENT_LIFETIME_HOURS = env.int("FLORIN_PAYMENT_LIFETIME_HOURS", 168)
 FLORIN_PROVIDER_TIMEOUT_SECONDS = env.float("FLORIN_PROVIDER_TIMEOUT_SECONDS", 20.0)
 # When calls to a provider account stop going out, per class of operation (payments.providers.
 # breaker): failed or slow calls in a window, and how it finds out that the provider is back.

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from payments import rows
 from payments.errors import ErrorCode, FlorinError
-from payments.models import Attempt, Customer, Merchant, Payment, PaymentMethod
+from payments.models import Attempt, Customer, Dispute, Merchant, Payment, PaymentMethod, Refund
 
 
 def payment_for(merchant: Merchant, livemode: bool, payment_id: str) -> Payment:
@@ -34,6 +34,26 @@ def locked_payment_for(merchant: Merchant, livemode: bool, payment_id: str) -> P
         )
     except Payment.DoesNotExist:
         raise _not_found(payment_id) from None
+
+
+def dispute_for(merchant: Merchant, livemode: bool, dispute_id: str) -> Dispute:
+    """The merchant's dispute in this mode. Raises FlorinError(not_found)."""
+    found = Dispute.objects.filter(
+        pk=dispute_id, payment__merchant=merchant, payment__livemode=livemode
+    ).first()
+    if found is None:
+        raise FlorinError(ErrorCode.not_found, f"No such dispute: {dispute_id!r}.", param="id")
+    return found
+
+
+def refund_for(merchant: Merchant, livemode: bool, refund_id: str) -> Refund:
+    """The merchant's refund in this mode. Raises FlorinError(not_found)."""
+    found = Refund.objects.filter(
+        pk=refund_id, payment__merchant=merchant, payment__livemode=livemode
+    ).first()
+    if found is None:
+        raise FlorinError(ErrorCode.not_found, f"No such refund: {refund_id!r}.", param="id")
+    return found
 
 
 def locked_payment(payment_id: str) -> Payment:

@@ -144,10 +144,26 @@ class ErrorCode(enum.Enum):
         "This key was used for another request; use a new key.",
     )
     payment_declined = (402, ErrorType.PAYMENT, "The payment was declined; see decline_code.")
+    refund_declined = (402, ErrorType.PAYMENT, "The refund was declined; the amount is free again.")
     provider_rejected = (
         400,
         ErrorType.PAYMENT,
         "The provider does not take this request; see the message.",
+    )
+    payment_method_refused = (
+        402,
+        ErrorType.PAYMENT,
+        "The provider did not save this payment method; see decline_code.",
+    )
+    payment_method_unusable = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "This saved payment method cannot be charged here; see the message.",
+    )
+    mandate_missing = (
+        409,
+        ErrorType.INVALID_REQUEST,
+        "A bank debit needs the payer's active mandate; save the method with one.",
     )
     endpoint_url_invalid = (400, ErrorType.INVALID_REQUEST, "This address may not get webhooks.")
     signature_invalid = (400, ErrorType.AUTHENTICATION, "The webhook's signature does not hold.")

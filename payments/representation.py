@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from audit import encryption
-from payments.models import Attempt, Payment
+from payments.models import Attempt, Capture, Dispute, Payment, Refund, ReviewCase
 
 _PURPOSE = "client_secret"
 
@@ -31,6 +31,7 @@ def payment_object(payment: Payment, attempt: Attempt | None) -> dict[str, Any]:
         "object": "payment",
         "livemode": payment.livemode,
         "merchant": payment.merchant_id,
+        "customer": payment.customer_id,
         "status": payment.state,
         "outcome": payment.outcome or None,
         "amount_minor": payment.amount_minor,
@@ -38,10 +39,15 @@ def payment_object(payment: Payment, attempt: Attempt | None) -> dict[str, Any]:
         "amount_authorized_minor": payment.amount_authorized_minor,
         "amount_capturable_minor": payment.amount_capturable_minor,
         "amount_captured_minor": payment.amount_captured_minor,
+        "amount_refund_pending_minor": payment.amount_refund_pending_minor,
         "amount_refunded_minor": payment.amount_refunded_minor,
+        "amount_refundable_minor": refundable_minor(payment),
+        "amount_disputed_minor": payment.amount_disputed_minor,
+        "amount_reversed_minor": payment.amount_reversed_minor,
         "amount_settled_minor": payment.amount_settled_minor,
         "platform_fee_minor": payment.platform_fee_minor,
         "provider_fee_minor": payment.provider_fee_minor,
+        "dispute_fee_minor": payment.dispute_fee_minor,
         "capture_method": payment.capture_method,
         "description": payment.description,
         "merchant_reference": payment.merchant_reference or None,
@@ -64,6 +70,96 @@ def payment_object(payment: Payment, attempt: Attempt | None) -> dict[str, Any]:
         "settled_at": timestamp(payment.settled_at),
         "canceled_at": timestamp(payment.canceled_at),
         "failed_at": timestamp(payment.failed_at),
+        "expires_at": timestamp(payment.expires_at),
+        "capture_before": timestamp(payment.capture_before),
+    }
+
+
+def refundable_minor(payment: Payment) -> int:
+    """What can still be given back: captured, and neither given back, promised nor disputed."""
+    gone = (
+        payment.amount_refunded_minor
+        + payment.amount_refund_pending_minor
+        + payment.amount_disputed_minor
+        + payment.amount_reversed_minor
+    )
+    return max(0, payment.amount_captured_minor - gone)
+
+
+def refund_object(refund: Refund) -> dict[str, Any]:
+    """The refund in the API's words."""
+    return {
+        "id": refund.pk,
+        "object": "refund",
+        "payment": refund.payment_id,
+        "status": refund.state,
+        "amount_minor": refund.amount_minor,
+        "currency": refund.currency,
+        "reason": refund.reason or None,
+        "source": refund.source,
+        "metadata": refund.metadata,
+        "platform_fee_returned_minor": refund.platform_fee_returned_minor,
+        "provider_reference": refund.provider_reference or None,
+        "last_error": refund.error,
+        "created_at": timestamp(refund.created_at),
+        "succeeded_at": timestamp(refund.succeeded_at),
+        "failed_at": timestamp(refund.failed_at),
+    }
+
+
+def capture_object(capture: Capture) -> dict[str, Any]:
+    """The capture in the API's words."""
+    return {
+        "id": capture.pk,
+        "object": "capture",
+        "payment": capture.payment_id,
+        "number": capture.number,
+        "status": capture.state,
+        "amount_minor": capture.amount_minor,
+        "final": capture.final,
+        "platform_fee_minor": capture.platform_fee_minor,
+        "last_error": capture.error,
+        "created_at": timestamp(capture.created_at),
+        "finished_at": timestamp(capture.finished_at),
+    }
+
+
+def dispute_object(dispute: Dispute) -> dict[str, Any]:
+    """The dispute in the API's words. Evidence is told by its fields' names only: what a payer
+    did is not repeated in events.
+    """
+    return {
+        "id": dispute.pk,
+        "object": "dispute",
+        "payment": dispute.payment_id,
+        "stage": dispute.stage,
+        "status": dispute.state,
+        "amount_minor": dispute.amount_minor,
+        "currency": dispute.currency,
+        "reason": dispute.reason or None,
+        "withdrawn_minor": dispute.withdrawn_minor,
+        "lost_minor": dispute.lost_minor,
+        "fee_minor": dispute.fee_minor,
+        "evidence_fields": sorted(dispute.evidence),
+        "evidence_due_at": timestamp(dispute.evidence_due_at),
+        "submitted_at": timestamp(dispute.submitted_at),
+        "provider_reference": dispute.provider_reference,
+        "created_at": timestamp(dispute.created_at),
+        "closed_at": timestamp(dispute.closed_at),
+    }
+
+
+def case_object(case: ReviewCase) -> dict[str, Any]:
+    """The review case in the API's words."""
+    return {
+        "id": case.pk,
+        "object": "review_case",
+        "payment": case.payment_id,
+        "kind": str(case.kind),
+        "words": case.words,
+        "opened_at": timestamp(case.opened_at),
+        "resolved_at": timestamp(case.resolved_at),
+        "resolution": case.resolution or None,
     }
 
 

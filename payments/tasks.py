@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 
 from payments import idempotency
 from payments.actions.answer_request import complete_requests
-from payments.actions.resume_payment import resume_due
+from payments.actions.expire_payment import expire_payments
+from payments.actions.method_calls import resume_due_method_operations
+from payments.actions.resume_rounds import resume_due
 from payments.actions.tell_breakers import tell_what_nobody_told
 from payments.actions.through_breaker import breaker
 
@@ -30,6 +32,11 @@ def complete_dead_requests(*, now: datetime) -> None:
     complete_requests(clock=clock)
 
 
+def expire_unpaid_payments(*, now: datetime) -> None:
+    """Give up payments that nobody paid in time."""
+    expire_payments(clock=clock)
+
+
 def reap_idempotency_keys(*, now: datetime) -> None:
     """Delete finished keys past their lifetime."""
     idempotency.reap(now=now)
@@ -38,3 +45,8 @@ def reap_idempotency_keys(*, now: datetime) -> None:
 def tell_breakers(*, now: datetime) -> None:
     """Tell which circuit breakers opened or closed without anybody telling it."""
     tell_what_nobody_told(breaker().states(), now=now)
+
+
+def resume_payment_methods(*, now: datetime) -> None:
+    """Drive on what was asked of providers about saved payment methods."""
+    resume_due_method_operations(clock=clock)

@@ -16,11 +16,18 @@ from django.db import transaction
 
 from audit import log
 from payments import idempotency
+from payments.actions.answer_dispute import accept_dispute, add_evidence_file, submit_evidence
 from payments.actions.cancel_payment import cancel_payment
 from payments.actions.capture_payment import capture_payment
 from payments.actions.change import Clock
 from payments.actions.confirm_payment import confirm_payment
 from payments.actions.create_payment import create_payment
+from payments.actions.customers import create_customer, update_customer
+from payments.actions.increment_authorization import increment_authorization
+from payments.actions.refund_payment import refund_payment
+from payments.actions.remove_method import remove_payment_method
+from payments.actions.save_method import save_payment_method
+from payments.actions.update_payment import update_payment
 from payments.errors import FlorinError
 from payments.idempotency import Answer, Claim
 from payments.models import IdempotencyKey
@@ -35,6 +42,16 @@ ACTIONS: dict[str, Callable[..., Answer]] = {
     "payments.confirm": confirm_payment,
     "payments.capture": capture_payment,
     "payments.cancel": cancel_payment,
+    "customers.create": create_customer,
+    "customers.update": update_customer,
+    "payment_methods.save": save_payment_method,
+    "payment_methods.remove": remove_payment_method,
+    "payments.update": update_payment,
+    "payments.increment_authorization": increment_authorization,
+    "refunds.create": refund_payment,
+    "disputes.submit_evidence": submit_evidence,
+    "disputes.accept": accept_dispute,
+    "disputes.add_file": add_evidence_file,
 }
 
 

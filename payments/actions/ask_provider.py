@@ -1,12 +1,12 @@
-"""What confirm, capture and cancel have in common: check, commit the intent, make the call.
+"""What the operations of an existing payment have in common: check, commit the intent, call.
 
-Each of the three says which states allow it and how its operation is planned; the phases around
-the call are the same and stand here once.
+Each verb says which states allow it and how its operation is planned; the phases around the call
+are the same and stand here once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,8 @@ from payments.actions.resume_payment import resume_claimed_operation
 from payments.errors import ErrorCode, FlorinError
 from payments.idempotency import Answer, Claim
 from payments.models import Payment, ProviderOperation
+from payments.providers import provider_for
+from payments.providers.base import Capabilities
 from payments.representation import payment_object
 from payments.states import State
 
@@ -27,15 +29,24 @@ from payments.states import State
 Plan = Callable[[Change, dict[str, Any], datetime], ProviderOperation | None]
 
 
-def ask_provider(*, claim: Claim, clock: Clock, allowed: frozenset[State], plan: Plan) -> Answer:
-    """Run one operation of an existing payment through its phases; see the module docstring."""
+def ask_provider(
+    *,
+    claim: Claim,
+    clock: Clock,
+    allowed: Collection[State],
+    plan: Plan,
+    payment_id: str = "",
+) -> Answer:
+    """Run one operation of an existing payment (the claim's, unless told) through its phases."""
     cause = Cause(type="api", id=claim.request_id)
     if claim.provider_operation_id:
         return resume_claimed_operation(claim, cause=cause, clock=clock)
     now = clock()
     with transaction.atomic(durable=True):
-        payment = locked_payment_for(claim.merchant, claim.livemode, claim.parameters["payment"])
-        _check(payment, allowed)
+        payment = locked_payment_for(
+            claim.merchant, claim.livemode, payment_id or claim.parameters["payment"]
+        )
+        check_allowed(payment, allowed)
         change = Change(payment, cause=cause, now=now)
         operation = plan(change, claim.parameters, now)
         if operation is None:
@@ -45,14 +56,20 @@ def ask_provider(*, claim: Claim, clock: Clock, allowed: frozenset[State], plan:
             answer = Answer(status=200, body=shown, payment_id=payment.pk, attempt=attempt)
             claim.finish(answer, now=now)
             return answer
-        change.keep(operation)
-        audit_request(change, operation)
-        change.write()
+        commit_intent(change, operation)
         claim.submitting(payment=payment, operation=operation)
     return drive(operation, cause=cause, clock=clock)
 
 
-def _check(payment: Payment, allowed: frozenset[State]) -> None:
+def commit_intent(change: Change, operation: ProviderOperation) -> None:
+    """Write what is about to be asked, before it is asked, in the caller's transaction."""
+    change.keep(operation)
+    audit_request(change, operation)
+    change.write()
+
+
+def check_allowed(payment: Payment, allowed: Collection[State]) -> None:
+    """Raises FlorinError(operation_in_flight or payment_state_conflict)."""
     if payment.operations.filter(finished_at__isnull=True).exists():
         raise FlorinError(ErrorCode.operation_in_flight, retry_after_seconds=2, payment=payment.pk)
     if payment.state not in allowed:
@@ -62,3 +79,8 @@ def _check(payment: Payment, allowed: frozenset[State]) -> None:
             f"The payment is {payment.state}; this needs it to be {states}.",
             payment=payment.pk,
         )
+
+
+def capabilities_of(payment: Payment) -> Capabilities:
+    """What the payment's PSP can do."""
+    return provider_for(payment.provider_account.provider).capabilities

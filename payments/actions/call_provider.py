@@ -7,6 +7,7 @@ Whoever drives an operation holds its lease, so two drivers never both record.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +17,9 @@ from django.db import transaction
 from payments.actions.change import Cause, Change, Clock
 from payments.actions.provider_accounts import credentials_for
 from payments.actions.record_outcome import record_outcome
+from payments.actions.through_breaker import through_breaker
 from payments.idempotency import Answer
-from payments.models import Attempt, Payment, ProviderOperation
+from payments.models import Attempt, Capture, Dispute, Payment, ProviderOperation, Refund
 from payments.models.attempt import new_operation_id
 from payments.providers import provider_for
 from payments.providers.base import (
@@ -25,7 +27,14 @@ from payments.providers.base import (
     CapturePayment,
     ConfirmPayment,
     CreatePayment,
+    Provider,
     Result,
+)
+from payments.providers.objects import (
+    EvidenceFile,
+    IncrementAuthorization,
+    RefundPayment,
+    SubmitEvidence,
 )
 
 Kind = ProviderOperation.Kind
@@ -46,6 +55,9 @@ def new_operation(
     kind: str,
     request: dict[str, Any],
     now: datetime,
+    capture: Capture | None = None,
+    refund: Refund | None = None,
+    dispute: Dispute | None = None,
 ) -> ProviderOperation:
     """An operation leased to its maker, with a PSP key of its own, not yet saved."""
     operation_id = new_operation_id()
@@ -56,6 +68,9 @@ def new_operation(
         payment=payment,
         attempt=attempt,
         kind=kind,
+        capture=capture,
+        refund=refund,
+        dispute=dispute,
         request=request,
         provider_idempotency_key=f"{payment.pk}:{kind}:{operation_id}",
         key_expires_at=now + timedelta(seconds=capabilities.idempotency_key_lifetime_seconds),
@@ -82,6 +97,8 @@ def audit_request(change: Change, operation: ProviderOperation) -> None:
         references=[
             ("operation", operation.pk),
             ("provider_payment", operation.attempt.provider_reference),
+            ("refund", operation.refund_id or ""),
+            ("dispute", operation.dispute_id or ""),
         ],
     )
 
@@ -91,7 +108,8 @@ def drive(operation: ProviderOperation, *, cause: Cause, clock: Clock) -> Answer
     and has committed; `operation` comes with its payment, attempt and provider account.
     """
     _refuse_open_transaction()
-    result = _call(operation)
+    account = operation.attempt.provider_account
+    result = through_breaker(account, operation.kind, lambda: _call(operation))
     return record_outcome(operation, result, cause=cause, now=clock())
 
 
@@ -100,11 +118,15 @@ def fetch(attempt: Attempt) -> Result:
     _refuse_open_transaction()
     account = attempt.provider_account
     known = attempt.provider_reference
-    return provider_for(account.provider).fetch_payment(
-        credentials=credentials_for(account),
-        timeout_seconds=settings.FLORIN_PROVIDER_TIMEOUT_SECONDS,
-        provider_reference=known,
-        our_reference="" if known else attempt.payment_id,
+    return through_breaker(
+        account,
+        "fetch",
+        lambda: provider_for(account.provider).fetch_payment(
+            credentials=credentials_for(account),
+            timeout_seconds=settings.FLORIN_PROVIDER_TIMEOUT_SECONDS,
+            provider_reference=known,
+            our_reference="" if known else attempt.payment_id,
+        ),
     )
 
 
@@ -114,47 +136,125 @@ def _refuse_open_transaction() -> None:
 
 
 def _call(operation: ProviderOperation) -> Result:
-    attempt = operation.attempt
-    account = attempt.provider_account
-    payment = operation.payment
-    provider = provider_for(account.provider)
+    account = operation.attempt.provider_account
+    return _CALLS[operation.kind](
+        operation,
+        provider_for(account.provider),
+        {
+            "credentials": credentials_for(account),
+            "idempotency_key": operation.provider_idempotency_key,
+            "timeout_seconds": settings.FLORIN_PROVIDER_TIMEOUT_SECONDS,
+        },
+    )
+
+
+def _create(operation: ProviderOperation, provider: Provider, common: dict[str, Any]) -> Result:
+    payment, asked = operation.payment, operation.request
+    create = CreatePayment(
+        reference=payment.pk,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        capture_method=payment.capture_method,
+        confirm=asked["confirm"],
+        payment_method=asked["payment_method"],
+        return_url=asked["return_url"],
+        description=payment.description,
+        customer_reference=asked.get("customer_reference", ""),
+        off_session=asked.get("off_session", False),
+    )
+    return provider.create_payment(create, **common)
+
+
+def _confirm(operation: ProviderOperation, provider: Provider, common: dict[str, Any]) -> Result:
+    payment, asked = operation.payment, operation.request
+    confirm = ConfirmPayment(
+        provider_reference=operation.attempt.provider_reference,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        payment_method=asked["payment_method"],
+        return_url=asked["return_url"],
+    )
+    return provider.confirm_payment(confirm, **common)
+
+
+def _capture(operation: ProviderOperation, provider: Provider, common: dict[str, Any]) -> Result:
     asked = operation.request
-    common: dict[str, Any] = {
-        "credentials": credentials_for(account),
-        "idempotency_key": operation.provider_idempotency_key,
-        "timeout_seconds": settings.FLORIN_PROVIDER_TIMEOUT_SECONDS,
-    }
-    if operation.kind == Kind.CREATE:
-        create = CreatePayment(
-            reference=payment.pk,
-            amount_minor=payment.amount_minor,
-            currency=payment.currency,
-            capture_method=payment.capture_method,
-            confirm=asked["confirm"],
-            payment_method=asked["payment_method"],
-            return_url=asked["return_url"],
-            description=payment.description,
+    capture = CapturePayment(
+        provider_reference=operation.attempt.provider_reference,
+        amount_minor=asked["amount_minor"],
+        currency=operation.payment.currency,
+        final=asked["final"],
+        reference=operation.capture_id or "",
+    )
+    return provider.capture_payment(capture, **common)
+
+
+def _cancel(operation: ProviderOperation, provider: Provider, common: dict[str, Any]) -> Result:
+    cancel = CancelPayment(
+        provider_reference=operation.attempt.provider_reference,
+        reason=operation.request["reason"],
+    )
+    return provider.cancel_payment(cancel, **common)
+
+
+def _increment(operation: ProviderOperation, provider: Provider, common: dict[str, Any]) -> Result:
+    increment = IncrementAuthorization(
+        provider_reference=operation.attempt.provider_reference,
+        amount_minor=operation.request["amount_minor"],
+        currency=operation.payment.currency,
+    )
+    return provider.increment_authorization(increment, **common)
+
+
+def _refund(operation: ProviderOperation, provider: Provider, common: dict[str, Any]) -> Result:
+    refund = operation.refund
+    assert refund is not None, f"Bug! {operation.pk} refunds nothing"
+    order = RefundPayment(
+        reference=refund.pk,
+        provider_reference=operation.attempt.provider_reference,
+        charge_reference=operation.attempt.charge_reference,
+        amount_minor=refund.amount_minor,
+        currency=refund.currency,
+        reason=refund.reason,
+    )
+    return provider.refund_payment(order, **common)
+
+
+def _submit_evidence(
+    operation: ProviderOperation, provider: Provider, common: dict[str, Any]
+) -> Result:
+    dispute = operation.dispute
+    assert dispute is not None, f"Bug! {operation.pk} answers no dispute"
+    files = tuple(
+        EvidenceFile(
+            kind=file.kind,
+            filename=file.filename,
+            content_type=file.content_type,
+            content=file.reveal_content(),
         )
-        return provider.create_payment(create, **common)
-    if operation.kind == Kind.CONFIRM:
-        confirm = ConfirmPayment(
-            provider_reference=attempt.provider_reference,
-            amount_minor=payment.amount_minor,
-            currency=payment.currency,
-            payment_method=asked["payment_method"],
-            return_url=asked["return_url"],
-        )
-        return provider.confirm_payment(confirm, **common)
-    if operation.kind == Kind.CAPTURE:
-        capture = CapturePayment(
-            provider_reference=attempt.provider_reference,
-            amount_minor=asked["amount_minor"],
-            currency=payment.currency,
-        )
-        return provider.capture_payment(capture, **common)
-    if operation.kind == Kind.CANCEL:
-        cancel = CancelPayment(
-            provider_reference=attempt.provider_reference, reason=asked["reason"]
-        )
-        return provider.cancel_payment(cancel, **common)
-    raise AssertionError(f"Bug! unknown kind of operation {operation.kind!r}")
+        for file in dispute.files.order_by("kind")
+    )
+    order = SubmitEvidence(
+        provider_reference=dispute.provider_reference, texts=dispute.evidence, files=files
+    )
+    return provider.submit_evidence(order, **common)
+
+
+def _accept_dispute(
+    operation: ProviderOperation, provider: Provider, common: dict[str, Any]
+) -> Result:
+    dispute = operation.dispute
+    assert dispute is not None, f"Bug! {operation.pk} accepts no dispute"
+    return provider.accept_dispute(dispute.provider_reference, **common)
+
+
+_CALLS: dict[str, Callable[[ProviderOperation, Provider, dict[str, Any]], Result]] = {
+    Kind.CREATE: _create,
+    Kind.CONFIRM: _confirm,
+    Kind.CAPTURE: _capture,
+    Kind.CANCEL: _cancel,
+    Kind.INCREMENT: _increment,
+    Kind.REFUND: _refund,
+    Kind.SUBMIT_EVIDENCE: _submit_evidence,
+    Kind.ACCEPT_DISPUTE: _accept_dispute,
+}

@@ -8,63 +8,39 @@ ledger last, because hot ledger rows are then held shortest. Nothing here decide
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Model
 from django_fsm import TransitionNotAllowed
 
 from audit import log
-from ledger.posting import Posting, post_many
-from payments import rows
-from payments.models import Attempt, Payment, ProviderOperation, Transition
-from payments.representation import payment_object
-from payments.states import AWAITING_PROVIDER, State
+from ledger.posting import FloorBreached, Posting, post_many
+from payments import bookkeeping, rows
+from payments.actions.announcements import CASES, KEPT_OPEN, announcement
+from payments.actions.polling import schedule_poll
+from payments.errors import ErrorCode, FlorinError
+from payments.models import Attempt, Payment, ReviewCase, Transition
+from payments.representation import case_object, payment_object
+from payments.states import State
 from webhooks import outbox
 
 Clock = Callable[[], datetime]
+Row = TypeVar("Row", bound=Model)
 
 
 class Bookkeeping(Protocol):
-    """Describes the journal entry of one money event, or None when nothing moves."""
+    """Describes the journal entry of one money event, or None when nothing moves. One that is
+    marked `after_the_others` reads what the entries before it left.
+    """
 
     def __call__(self, payment: Payment, *, now: datetime) -> Posting | None: ...
 
-
-# The domain event that announces each state a payment arrives in (docs/events.md).
-ANNOUNCEMENTS: dict[State, str] = {
-    State.CREATED: "payment.attempt_failed",
-    State.PROCESSING: "payment.provider_submitted",
-    State.REQUIRES_ACTION: "payment.requires_action",
-    State.AUTHORIZED: "payment.authorized",
-    State.CAPTURE_PENDING: "payment.capture_requested",
-    State.CAPTURED: "payment.confirmed",
-    State.SETTLED: "payment.settled",
-    State.IN_REVIEW: "payment.in_review",
-    State.CANCELED: "payment.canceled",
-    State.FAILED: "payment.failed",
-}
-
-# How soon the poller first asks about a payment that waits in this state; each fruitless ask
-# doubles the wait up to POLL_INTERVAL_MAX. Webhooks normally come within seconds.
-POLL_FIRST_SECONDS: dict[State, int] = {
-    State.CREATED: 300,
-    State.PROCESSING: 15,
-    State.REQUIRES_ACTION: 60,
-    State.CAPTURE_PENDING: 15,
-    State.CAPTURED: 60,
-    State.AUTHORIZED: 3600,
-    State.SETTLED: 300,
-}
-POLL_INTERVAL_MAX = timedelta(hours=6)
-# Waits that may never end (a payment nobody confirms, a fee nobody tells) become rare, and never
-# stop: a webhook that was lost is found within a day.
-POLL_INTERVAL_MAX_OF: dict[State, timedelta] = {
-    State.CREATED: timedelta(hours=24),
-    State.SETTLED: timedelta(hours=24),
-}
 
 # Columns a change may write: what a payment is (whose, how much, in what) never changes.
 _MUTABLE = [
@@ -74,7 +50,15 @@ _MUTABLE = [
     "amount_authorized_minor",
     "amount_capturable_minor",
     "amount_captured_minor",
+    "amount_refund_pending_minor",
+    "amount_refunded_minor",
+    "amount_disputed_minor",
+    "amount_reversed_minor",
     "amount_settled_minor",
+    "dispute_fee_minor",
+    "double_loss_minor",
+    "description",
+    "metadata",
     "platform_fee_minor",
     "provider_fee_minor",
     "payment_method",
@@ -88,6 +72,8 @@ _MUTABLE = [
     "settled_at",
     "canceled_at",
     "failed_at",
+    "expires_at",
+    "capture_before",
     "poll_due_at",
     "poll_count",
 ]
@@ -122,13 +108,15 @@ class Change:
         self._audit: list[log.Record] = []
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._books: list[Bookkeeping] = []
-        self._kept: list[Attempt | ProviderOperation] = []
+        self._kept: list[Model] = []
 
     def begin(self, attempt: Attempt) -> None:
         """Record a new payment's first moment; its row is inserted by `write`."""
+        self.payment.expires_at = self.now + timedelta(hours=settings.FLORIN_PAYMENT_LIFETIME_HOURS)
         self._record_transition("create", from_state="")
         self._announce("payment.initiated", attempt)
-        self._schedule_poll()
+        self.payment.poll_count = 0
+        schedule_poll(self.payment, now=self.now)
 
     def advance(self, event: str, attempt: Attempt | None) -> None:
         """Take the edge `event` and remember it. Raises IllegalTransition."""
@@ -140,8 +128,45 @@ class Change:
         self.payment.version += 1
         self._record_transition(event, from_state=before)
         self._stamp()
-        self._schedule_poll()
-        self._announce(ANNOUNCEMENTS[State(self.payment.state)], attempt)
+        self.payment.poll_count = 0
+        schedule_poll(self.payment, now=self.now)
+        self._announce(announcement(event, before, State(self.payment.state)), attempt)
+        if before == State.IN_REVIEW and self.payment.state != State.IN_REVIEW:
+            self.close_cases(event, keeping=KEPT_OPEN)
+        elif before != State.IN_REVIEW and self.payment.state == State.IN_REVIEW:
+            self.open_case(CASES[event], self.payment.review_reason or event)
+
+    def open_case(self, kind: str, words: str) -> bool:
+        """Tell a person, once: False when a case of this kind is open already."""
+        if self._has_open_case(kind):
+            return False
+        case = ReviewCase(payment=self.payment, kind=kind, words=words[:500], opened_at=self.now)
+        self.keep(case)
+        self.audit("review.opened", {"case": case.pk, "kind": str(kind), "words": case.words})
+        self.announce("review.opened", case_object(case))
+        return True
+
+    def close_cases(self, words: str, *, keeping: Collection[str] = ()) -> None:
+        """Close this payment's open cases with the decision in words, except the kinds to keep."""
+        for case in self.payment.cases.filter(resolved_at=None).exclude(kind__in=keeping):
+            self.close_case(case, words)
+
+    def close_case(self, case: ReviewCase, words: str) -> None:
+        """Close one case with the decision in words; whoever acts now has decided it."""
+        actor = log.current_actor()
+        case.resolved_at, case.resolution = self.now, words[:500]
+        case.resolved_by = actor.id if actor else ""
+        self.keep(case)
+        self.audit("review.resolved", {"case": case.pk, "kind": case.kind, "words": words})
+        self.announce("review.resolved", case_object(case))
+
+    def _has_open_case(self, kind: str) -> bool:
+        opened = self.kept(ReviewCase)
+        if any(row.kind == kind and row.resolved_at is None for row in opened):
+            return True
+        held = self.payment.cases.filter(kind=kind, resolved_at=None)
+        closed_here = [row.pk for row in opened if row.resolved_at is not None]
+        return not self._is_new and held.exclude(pk__in=closed_here).exists()
 
     def audit(
         self,
@@ -172,20 +197,32 @@ class Change:
         self.payment.review_reason = reason
         self.audit("provider.contradiction", {"words": words})
         self._announce("payment.contradicted", None)
+        self.open_case(ReviewCase.Kind.CONTRADICTION, words)
         return True
 
-    def keep(self, row: Attempt | ProviderOperation) -> None:
+    def announce(self, event_type: str, payload: dict[str, Any]) -> None:
+        """Tell what happened to a part of the payment, in the payment's own order of events."""
+        self._events.append((event_type, payload))
+
+    def keep(self, row: Model) -> None:
         """Have `write` insert or update a row of this payment as it then is."""
         if not any(row is kept for kept in self._kept):
             self._kept.append(row)
 
-    def book(self, bookkeeping: Bookkeeping) -> None:
-        """Post to the ledger at the end; `bookkeeping` is a function of payments.bookkeeping."""
-        self._books.append(bookkeeping)
+    def kept(self, model: type[Row]) -> list[Row]:
+        """The rows of this model that are written with the change, as they will be."""
+        return [row for row in self._kept if isinstance(row, model)]
+
+    def book(self, describe: Bookkeeping) -> None:
+        """Post to the ledger at the end; `describe` is a function of payments.bookkeeping."""
+        self._books.append(describe)
 
     def write(self) -> None:
-        """Write everything, in the caller's transaction."""
+        """Write everything, in the caller's transaction. Raises FlorinError(balance_insufficient)
+        when a request that may be refused is not covered by the merchant's money.
+        """
         assert transaction.get_connection().in_atomic_block, "Bug! a change needs a transaction"
+        self._count_double_loss()
         self._write_rows()
         if self._audit:
             log.append_many(self._audit)
@@ -201,15 +238,56 @@ class Change:
                 now=self.now,
                 causation_id=self.cause.id,
             )
-        described = [describe(self.payment, now=self.now) for describe in self._books]
-        postings = [posting for posting in described if posting is not None]
-        if postings:
-            post_many(postings)
+        if self._books:
+            self._post()
+
+    def _post(self) -> None:
+        """Post what was booked, in its order; entries that read no books go in one round trip."""
+        payment, waiting = self.payment, []
+        settled_all = payment.amount_settled_minor == payment.amount_captured_minor
+        books = list(self._books)
+        if (
+            settled_all
+            and payment.amount_captured_minor
+            and (payment.provider_account.owned_by_merchant)
+        ):
+            books.append(bookkeeping.paid_directly)
+        try:
+            for describe in books:
+                plain = describe.func if isinstance(describe, partial) else describe
+                if waiting and getattr(plain, "reads_books", False):
+                    post_many(waiting)
+                    waiting = []
+                posting = describe(payment, now=self.now)
+                if posting is not None:
+                    waiting.append(posting)
+            if waiting:
+                post_many(waiting)
+        except FloorBreached as breach:
+            raise FlorinError(ErrorCode.balance_insufficient, param="amount_minor") from breach
+
+    def _count_double_loss(self) -> None:
+        """Keep to the unit what was given back beyond what was captured, and tell a person."""
+        payment = self.payment
+        given_back = (
+            payment.amount_refunded_minor
+            + payment.amount_refund_pending_minor
+            + payment.amount_disputed_minor
+            + payment.amount_reversed_minor
+        )
+        before = payment.double_loss_minor
+        payment.double_loss_minor = max(0, given_back - payment.amount_captured_minor)
+        if payment.double_loss_minor > before:
+            self.open_case(
+                ReviewCase.Kind.DOUBLE_LOSS,
+                f"{given_back} {payment.currency} were refunded, disputed or returned of "
+                f"{payment.amount_captured_minor} captured.",
+            )
 
     def postpone_poll(self) -> None:
         """The poller asked and learnt nothing new: ask later, twice as late as before."""
         self.payment.poll_count += 1
-        self._schedule_poll(keep_count=True)
+        schedule_poll(self.payment, now=self.now)
 
     def _write_rows(self) -> None:
         """Payment by compare-and-swap, transitions and what belongs to it, in one round trip."""
@@ -263,29 +341,15 @@ class Change:
 
     def _stamp(self) -> None:
         """Remember when a payment first arrived in the states people ask about."""
-        state = State(self.payment.state)
-        if state == State.AUTHORIZED and self.payment.authorized_at is None:
-            self.payment.authorized_at = self.now
-        elif state == State.CAPTURED and self.payment.captured_at is None:
-            self.payment.captured_at = self.now
-        elif state == State.SETTLED and self.payment.settled_at is None:
-            self.payment.settled_at = self.now
-        elif state == State.CANCELED:
-            self.payment.canceled_at = self.now
+        payment, state = self.payment, State(self.payment.state)
+        if state == State.AUTHORIZED and payment.authorized_at is None:
+            payment.authorized_at = self.now
+        if payment.amount_captured_minor and payment.captured_at is None:
+            payment.captured_at = self.now
+        settled_all = payment.amount_settled_minor == payment.amount_captured_minor
+        if payment.amount_captured_minor and settled_all and payment.settled_at is None:
+            payment.settled_at = self.now
+        if state == State.CANCELED:
+            payment.canceled_at = self.now
         elif state == State.FAILED:
-            self.payment.failed_at = self.now
-
-    def _schedule_poll(self, *, keep_count: bool = False) -> None:
-        if not keep_count:
-            self.payment.poll_count = 0
-        state = State(self.payment.state)
-        fee_missing = state == State.SETTLED and self.payment.provider_fee_minor is None
-        if state not in AWAITING_PROVIDER and not fee_missing:
-            self.payment.poll_due_at = None
-            return
-        doubled = timedelta(
-            seconds=POLL_FIRST_SECONDS[state] * 2 ** min(self.payment.poll_count, 20)
-        )
-        self.payment.poll_due_at = self.now + min(
-            doubled, POLL_INTERVAL_MAX_OF.get(state, POLL_INTERVAL_MAX)
-        )
+            payment.failed_at = self.now

@@ -1,104 +1,104 @@
 """What a PSP's word about a payment does to it: the one place where news becomes state.
 
 Mental model: news comes by four roads (the answer to our call, a webhook, a poll, a look-up) and
-all end here with the payment locked. `PATHS` says which edges lead from the state we hold to the
-status the PSP reports; an empty path means the news is old and is superseded. News that would
-contradict money we hold raises `ContradictoryNews` and ends with a person, never with a guess.
+all end here with the payment locked. `paths` says which edges lead from the state we hold to the
+status the PSP reports; an empty path means the news is old and is superseded. What an edge makes
+true stands in `facts`; refunds and disputes beside the payment in `observe_refund` and
+`observe_dispute`. News that would contradict money we hold raises `ContradictoryNews` and ends
+with a person, never with a guess.
 """
 
 from __future__ import annotations
 
 import enum
 from datetime import datetime
+from functools import partial
 
 from payments import bookkeeping
 from payments.actions.change import Change
-from payments.models import Attempt, Payment
+from payments.actions.facts import (
+    ContradictoryNews,
+    error_object,
+    note_decline,
+    prepare,
+    settle,
+)
+from payments.actions.observe_dispute import observe_dispute
+from payments.actions.observe_refund import observe_refund
+from payments.actions.paths import (
+    DECLINE,
+    MONEY_NEWS,
+    MONEY_TAKEN,
+    REFUSALS,
+    path_of,
+    raised_to,
+    review_path,
+)
+from payments.models import Attempt, Payment, ReviewCase
 from payments.providers.base import ObservedStatus, PaymentSnapshot, ProviderError
-from payments.states import State
+from payments.states import State, can_take
+
+__all__ = [
+    "REFUSALS",
+    "ContradictoryNews",
+    "Effect",
+    "decline",
+    "error_object",
+    "is_about",
+    "next_attempt",
+    "observe",
+    "refuse_open_attempt",
+]
 
 # After this many declined tries a payment is failed instead of open for another.
 ATTEMPTS_MAX = 10
 
-_DECLINE = "psp_declined"  # becomes _retryable or _final
-
-# (state we hold, status the PSP reports) -> the edges between them. Absent: old news.
-PATHS: dict[tuple[State, ObservedStatus], tuple[str, ...]] = {
-    (State.CREATED, ObservedStatus.PROCESSING): ("client_confirmed",),
-    (State.CREATED, ObservedStatus.REQUIRES_ACTION): ("client_confirmed", "psp_action_required"),
-    (State.CREATED, ObservedStatus.AUTHORIZED): ("client_confirmed", "psp_authorized"),
-    (State.CREATED, ObservedStatus.CAPTURED): ("client_confirmed", "psp_captured"),
-    (State.CREATED, ObservedStatus.DECLINED): ("client_confirmed", _DECLINE),
-    (State.CREATED, ObservedStatus.FAILED): ("client_confirmed", "psp_declined_final"),
-    (State.CREATED, ObservedStatus.CANCELED): ("cancel",),
-    (State.PROCESSING, ObservedStatus.REQUIRES_ACTION): ("psp_action_required",),
-    (State.PROCESSING, ObservedStatus.AUTHORIZED): ("psp_authorized",),
-    (State.PROCESSING, ObservedStatus.CAPTURED): ("psp_captured",),
-    (State.PROCESSING, ObservedStatus.DECLINED): (_DECLINE,),
-    (State.PROCESSING, ObservedStatus.FAILED): ("psp_declined_final",),
-    (State.PROCESSING, ObservedStatus.CANCELED): ("psp_canceled",),
-    (State.REQUIRES_ACTION, ObservedStatus.PROCESSING): ("psp_processing",),
-    (State.REQUIRES_ACTION, ObservedStatus.REQUIRES_ACTION): ("psp_action_required",),
-    (State.REQUIRES_ACTION, ObservedStatus.AUTHORIZED): ("psp_authorized",),
-    (State.REQUIRES_ACTION, ObservedStatus.CAPTURED): ("psp_captured",),
-    (State.REQUIRES_ACTION, ObservedStatus.DECLINED): (_DECLINE,),
-    (State.REQUIRES_ACTION, ObservedStatus.FAILED): ("psp_declined_final",),
-    (State.REQUIRES_ACTION, ObservedStatus.CANCELED): ("cancel",),
-    (State.AUTHORIZED, ObservedStatus.CAPTURED): ("psp_captured",),
-    (State.AUTHORIZED, ObservedStatus.CANCELED): ("void",),
-    (State.CAPTURE_PENDING, ObservedStatus.CAPTURED): ("psp_captured",),
-    (State.CAPTURE_PENDING, ObservedStatus.CANCELED): ("capture_failed_final",),
-    (State.CANCELED, ObservedStatus.AUTHORIZED): ("late_money",),
-    (State.CANCELED, ObservedStatus.CAPTURED): ("late_money",),
-    (State.FAILED, ObservedStatus.AUTHORIZED): ("late_authorized",),
-    (State.FAILED, ObservedStatus.CAPTURED): ("late_success",),
-}
-
-# States in which money was taken: a PSP that now says the payment was canceled, or that another
-# attempt took money too, contradicts our books.
-MONEY_TAKEN = frozenset({State.CAPTURED, State.SETTLED})
-REFUSALS = frozenset({ObservedStatus.DECLINED, ObservedStatus.FAILED})
-MONEY_NEWS = frozenset({ObservedStatus.AUTHORIZED, ObservedStatus.CAPTURED})
-
 
 class Effect(enum.StrEnum):
-    """What the news did."""
+    """What the news did. UNSURE: it may be old, so the PSP has to be asked."""
 
     APPLIED = "applied"
     SUPERSEDED = "superseded"
     UNRECOGNISED = "unrecognised"
-
-
-class ContradictoryNews(Exception):
-    """The PSP says something that our books cannot take in; a person must decide."""
+    UNSURE = "unsure"
 
 
 def observe(
-    change: Change, attempt: Attempt, snapshot: PaymentSnapshot, *, current: bool
+    change: Change,
+    attempt: Attempt,
+    snapshot: PaymentSnapshot,
+    *,
+    current: bool,
+    decided: bool = False,
 ) -> Effect:
     """Bring the locked payment to what `snapshot` says, as far as the machine allows.
 
     The caller holds the payment's lock and writes `change` afterwards; `attempt` is the one the
     news is about and is kept here. `current` says that the snapshot cannot be older than the
-    attempt: the answer to its own call, or a look-up while nothing was under way. Raises
-    ContradictoryNews.
+    attempt: the answer to its own call, or a look-up while nothing was under way. `decided` says
+    that a person ends the payment's review with what the PSP says here. Raises ContradictoryNews.
     """
     payment = change.payment
     if snapshot.version and snapshot.version < attempt.provider_version:
         return Effect.SUPERSEDED
     if snapshot.status == ObservedStatus.UNRECOGNISED:
         change.audit("provider.status_unrecognised", {"raw_status": snapshot.raw_status})
+        words = f"The provider reports the status {snapshot.raw_status!r}, which we do not know."
+        change.open_case(ReviewCase.Kind.STATUS_UNKNOWN, words)
         return Effect.UNRECOGNISED
-    if _differs(payment, snapshot):
+    if not decided and _differs(payment, snapshot):
         return _hold_for_review(change, attempt, snapshot)
-    path = _path(change, attempt, snapshot, current=current)
+    path = _path(change, attempt, snapshot, current=current, decided=decided)
+    sure = current or bool(snapshot.version)
+    if path and path[0].startswith(("late_", "reversal_undone")) and not sure:
+        return Effect.UNSURE
     if path and path[0] == "client_confirmed":
         attempt = _attempt_for_payer(change, attempt, snapshot)
     _bind(attempt, snapshot)
     for event in path:
-        _prepare(change, attempt, event, snapshot)
+        prepare(change, attempt, event, snapshot)
         change.advance(event, attempt)
-    learnt = _learn_money_facts(change, attempt, snapshot)
+    learnt = _learn_the_rest(change, attempt, snapshot)
     change.keep(attempt)
     return Effect.APPLIED if path or learnt else Effect.SUPERSEDED
 
@@ -106,33 +106,34 @@ def observe(
 def decline(change: Change, attempt: Attempt, error: ProviderError) -> None:
     """The PSP refused this try and left no object to observe."""
     event = _decline_event(change.payment, attempt, error)
-    _note_decline(change, attempt, error)
+    note_decline(change, attempt, error)
     change.advance(event, attempt)
     change.keep(attempt)
 
 
 def refuse_open_attempt(change: Change, attempt: Attempt, error: ProviderError) -> None:
     """The PSP refused to make its object: the payment stays open for another try."""
-    _note_decline(change, attempt, error)
+    note_decline(change, attempt, error)
     change.keep(attempt)
-
-
-def error_object(error: ProviderError) -> dict[str, str]:
-    """A provider's no, in the words of the API's `last_error`."""
-    return {
-        "code": error.code,
-        "message": error.payer_message or error.message,
-        "decline_code": error.decline_code,
-        "advice_code": error.advice_code,
-    }
 
 
 def _differs(payment: Payment, snapshot: PaymentSnapshot) -> bool:
     """True when the PSP's money is not ours: never trusted, in any state."""
-    if snapshot.amount_minor != payment.amount_minor or snapshot.currency != payment.currency:
+    if snapshot.currency != payment.currency:
         return True
-    captured = snapshot.status == ObservedStatus.CAPTURED
-    return captured and snapshot.amount_captured_minor != payment.amount_minor
+    known = {payment.amount_minor, payment.amount_authorized_minor}
+    if snapshot.amount_minor not in known and not raised_to(payment, snapshot.amount_minor):
+        return True
+    captured = snapshot.amount_captured_minor
+    if captured > max(known | {snapshot.amount_authorized_minor or 0}):
+        return True
+    if snapshot.status != ObservedStatus.CAPTURED or payment.state == State.CANCELED:
+        return False
+    whole = payment.capture_method == Payment.CaptureMethod.AUTOMATIC
+    booked = payment.state in MONEY_TAKEN and not payment.amount_capturable_minor
+    if booked and payment.state != State.PARTIALLY_CAPTURED:
+        return captured != payment.amount_captured_minor
+    return captured != payment.amount_minor if whole else captured <= 0
 
 
 def _hold_for_review(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Effect:
@@ -144,7 +145,7 @@ def _hold_for_review(change: Change, attempt: Attempt, snapshot: PaymentSnapshot
     )
     if payment.state == State.IN_REVIEW:
         return Effect.SUPERSEDED
-    if payment.state in MONEY_TAKEN or payment.state in (State.CANCELED, State.FAILED):
+    if not can_take(payment.state, "integrity_mismatch"):
         raise ContradictoryNews(words)
     _bind(attempt, snapshot)
     change.keep(attempt)
@@ -154,7 +155,7 @@ def _hold_for_review(change: Change, attempt: Attempt, snapshot: PaymentSnapshot
 
 
 def _path(
-    change: Change, attempt: Attempt, snapshot: PaymentSnapshot, *, current: bool
+    change: Change, attempt: Attempt, snapshot: PaymentSnapshot, *, current: bool, decided: bool
 ) -> tuple[str, ...]:
     """The edges to take, with old news about an earlier attempt answered by none."""
     payment = change.payment
@@ -165,22 +166,22 @@ def _path(
         raise ContradictoryNews(
             f"attempt {attempt.number} reports {snapshot.status} although another attempt was paid"
         )
-    if state in MONEY_TAKEN and snapshot.status == ObservedStatus.CANCELED:
-        raise ContradictoryNews("the provider canceled a payment whose money we have booked")
-    if snapshot.status in REFUSALS:
+    if snapshot.status in REFUSALS and state != State.IN_REVIEW:
         if about_an_earlier_try or (over and not _is_new_try(attempt, snapshot)):
             return ()
         if not over and not current and not is_about(attempt, snapshot):
             return ()
-    if state == State.REQUIRES_ACTION and snapshot.status == ObservedStatus.REQUIRES_ACTION:
-        same = dict(snapshot.next_action or {}) == (payment.next_action or {})
-        return () if same else ("psp_action_required",)
-    if state == State.AUTHORIZED and snapshot.status == ObservedStatus.CANCELED:
-        return ("auth_expired",) if snapshot.cancellation_reason == "expired" else ("void",)
-    path = PATHS.get((state, snapshot.status), ())
-    error = snapshot.error
+    if state == State.IN_REVIEW:
+        path = review_path(change, snapshot, decided=decided)
+    else:
+        path = path_of(payment, snapshot)
+    if state == State.FAILED and about_an_earlier_try and path:
+        return ("late_money",)
+    if path == ("cancel",) and payment.cancellation_reason == "intent_expired":
+        return ("expire",)
     return tuple(
-        _decline_event(payment, attempt, error) if event == _DECLINE else event for event in path
+        _decline_event(payment, attempt, snapshot.error) if event == DECLINE else event
+        for event in path
     )
 
 
@@ -252,105 +253,58 @@ def _bind(attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     attempt.keep_client_secret(snapshot.client_secret)
 
 
-def _prepare(change: Change, attempt: Attempt, event: str, snapshot: PaymentSnapshot) -> None:
-    """Set the fields that the state after `event` promises, before the edge is taken."""
+def _learn_the_rest(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
+    """Take in what comes with captured money: refunds, disputes, the PSP's fee, settlement."""
     payment = change.payment
-    payment.outcome = ""
-    payment.next_action = None
-    if event == "client_confirmed":
-        attempt.state = Attempt.State.SUBMITTED
-        payment.outcome = "pending"
-    elif event == "psp_processing":
-        payment.outcome = "pending"
-    elif event == "psp_action_required":
-        attempt.state = Attempt.State.SUBMITTED
-        payment.next_action = dict(snapshot.next_action or {})
-    elif event in ("psp_authorized", "late_authorized"):
-        _mark_authorized(payment, attempt, snapshot)
-    elif event in ("psp_captured", "late_success"):
-        _mark_captured(change, attempt, snapshot)
-    elif event in ("psp_declined_retryable", "psp_declined_final"):
-        _note_decline(change, attempt, snapshot.error)
-    elif event in ("cancel", "psp_canceled", "void", "auth_expired", "capture_failed_final"):
-        _mark_canceled(payment, attempt, snapshot)
-        attempt.finished_at = change.now
-    elif event == "late_money":
-        payment.review_reason = f"The provider reports {snapshot.status} on a canceled payment."
-    else:
-        raise AssertionError(f"Bug! no facts are written for the edge {event}")
-
-
-def _mark_authorized(payment: Payment, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
-    attempt.state = Attempt.State.SUBMITTED
-    payment.amount_authorized_minor = payment.amount_minor
-    payment.amount_capturable_minor = payment.amount_minor
-    payment.last_error = None
-    payment.payment_method = dict(snapshot.payment_method_summary)
-
-
-def _mark_captured(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
-    payment = change.payment
-    attempt.state = Attempt.State.SUCCEEDED
-    attempt.finished_at = change.now
-    payment.amount_authorized_minor = payment.amount_minor
-    payment.amount_capturable_minor = 0
-    payment.amount_captured_minor = payment.amount_minor
-    payment.platform_fee_minor = bookkeeping.platform_fee_minor(
-        payment.merchant, payment.amount_captured_minor
-    )
-    payment.last_error = None
-    payment.payment_method = dict(snapshot.payment_method_summary) or payment.payment_method
-    change.book(bookkeeping.captured)
-
-
-def _mark_canceled(payment: Payment, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
-    attempt.state = Attempt.State.CANCELED
-    payment.amount_capturable_minor = 0
-    if not payment.cancellation_reason:
-        payment.cancellation_reason = snapshot.cancellation_reason or "canceled_at_provider"
-
-
-def _note_decline(change: Change, attempt: Attempt, error: ProviderError | None) -> None:
-    attempt.state = Attempt.State.DECLINED
-    attempt.finished_at = change.now
-    attempt.error = error_object(error) if error else None
-    change.payment.last_error = attempt.error
-    change.payment.outcome = ""
-    change.payment.next_action = None
-
-
-def _learn_money_facts(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
-    """Book the PSP's fee and the settlement, each once, when the captured payment learns them."""
-    payment = change.payment
-    if payment.state not in MONEY_TAKEN:
-        return False
     learnt = False
+    for refund in snapshot.refunds or ():
+        learnt = observe_refund(change, attempt, refund) or learnt
+    for dispute in snapshot.disputes or ():
+        learnt = observe_dispute(change, attempt, dispute) or learnt
+    if not payment.amount_captured_minor:
+        return learnt
     if snapshot.fee_minor is not None:
-        learnt = _learn_fee(change, snapshot.fee_minor, snapshot.fee_currency or snapshot.currency)
-    if snapshot.settled and payment.state == State.CAPTURED:
-        payment.amount_settled_minor = payment.amount_captured_minor
-        change.book(bookkeeping.settled)
-        change.advance("psp_settled", attempt)
-        learnt = True
-    return learnt
+        fee_currency = snapshot.fee_currency or snapshot.currency
+        learnt = _learn_fee(change, snapshot, snapshot.fee_minor, fee_currency) or learnt
+    return _learn_settlement(change, attempt, snapshot) or learnt
 
 
-def _learn_fee(change: Change, fee_minor: int, currency: str) -> bool:
-    """Book the fee once. A fee that cannot be booked is a person's matter and takes nothing back:
-    the captured money stays booked.
+def _learn_settlement(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
+    """The PSP counts captured money as ours. States that keep their name take the edge too."""
+    payment = change.payment
+    whole = payment.amount_captured_minor
+    told = whole if snapshot.settled else min(whole, snapshot.amount_settled_minor)
+    if told <= payment.amount_settled_minor:
+        return False
+    if told < whole and payment.state == State.CAPTURED:
+        settle(change, told)
+        return True
+    if not can_take(payment.state, "psp_settled"):
+        return False
+    settle(change, told)
+    change.advance("psp_settled", attempt)
+    return True
+
+
+def _learn_fee(change: Change, snapshot: PaymentSnapshot, fee_minor: int, currency: str) -> bool:
+    """Book the PSP's fee. It grows with every capture; a fee that changes without one, or that
+    cannot be booked, is a person's matter and takes nothing back: the captured money stays booked.
     """
     payment = change.payment
     if currency != payment.currency:
         return change.contradict(
             f"The provider's fee is in {currency}, the payment in {payment.currency}."
         )
-    if payment.provider_fee_minor is None:
-        payment.provider_fee_minor = fee_minor
-        change.book(bookkeeping.provider_fee)
-        change.audit("payment.provider_fee_learnt", {"fee_minor": fee_minor, "currency": currency})
-        return True
-    if payment.provider_fee_minor != fee_minor:
-        return change.contradict(
-            f"The provider's fee was {payment.provider_fee_minor} and is now {fee_minor}."
-        )
-    return False
+    known = payment.provider_fee_minor
+    if known == fee_minor:
+        return False
+    several = payment.amount_captured_minor < payment.amount_authorized_minor
+    if known is not None and not several and payment.captures.count() < 2:
+        return change.contradict(f"The provider's fee was {known} and is now {fee_minor}.")
+    payment.provider_fee_minor = fee_minor
+    book = bookkeeping.provider_fee
+    if payment.provider_account.owned_by_merchant:
+        book = bookkeeping.provider_fee_of_merchant
+    change.book(partial(book, change_minor=fee_minor - (known or 0)))
+    change.audit("payment.provider_fee_learnt", {"fee_minor": fee_minor, "currency": currency})
+    return True

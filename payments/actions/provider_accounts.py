@@ -53,8 +53,12 @@ def create_provider_account(
     actor: log.Actor,
     now: datetime,
     is_default: bool = True,
+    owned_by_merchant: bool = False,
 ) -> ProviderAccount:
-    """Open an account at `provider` for a merchant or the platform (None).
+    """Open an account at `provider` for a merchant's payments or everybody's (None).
+
+    With `owned_by_merchant` the PSP pays the merchant itself, which the books follow; that never
+    changes, because what was booked would no longer be true.
 
     It becomes the default of its owner and mode, unless told otherwise and there is one; the
     former default stays active. Raises FlorinError(parameter_invalid) for a provider that is not
@@ -68,6 +72,7 @@ def create_provider_account(
             name=name,
             livemode=livemode,
             merchant=merchant,
+            owned_by_merchant=owned_by_merchant,
             publishable_key=publishable_key,
             api_base=api_base,
             is_default=_take_default(accounts) if is_default else not _has_default(accounts),
@@ -86,6 +91,7 @@ def create_provider_account(
                 "livemode": livemode,
                 "api_base": api_base,
                 "is_default": account.is_default,
+                "owned_by_merchant": account.owned_by_merchant,
             },
             now=now,
         )

@@ -17,6 +17,7 @@ from django.db import transaction
 from payments import idempotency, rows
 from payments.access import current_attempt, locked_again, locked_payment
 from payments.actions.change import Cause, Change
+from payments.actions.facts import fail_capture
 from payments.actions.observe import (
     REFUSALS,
     ContradictoryNews,
@@ -27,11 +28,22 @@ from payments.actions.observe import (
     observe,
     refuse_open_attempt,
 )
-from payments.errors import ErrorCode, FlorinError
+from payments.actions.operation_answers import final_answer, unfinished_answer
+from payments.actions.operation_parts import (
+    is_about_a_part,
+    part_shows_execution,
+    take_in_part,
+    take_in_part_decline,
+)
 from payments.idempotency import Answer
-from payments.models import Attempt, Payment, ProviderOperation
-from payments.providers.base import ObservedStatus, Outcome, ProviderError, Result
-from payments.representation import payment_object
+from payments.models import Attempt, Payment, ProviderOperation, ReviewCase
+from payments.providers.base import (
+    ObservedStatus,
+    Outcome,
+    PaymentSnapshot,
+    ProviderError,
+    Result,
+)
 from payments.states import State, can_take
 
 Kind = ProviderOperation.Kind
@@ -68,8 +80,13 @@ def record_outcome(
             return _take_in_decline(change, operation, attempt, result.error, result)
         if result.outcome in (Outcome.NOT_SENT, Outcome.UNKNOWN):
             return ""
+        if is_about_a_part(operation):
+            take_in_part(change, operation, attempt, result)
+            return result.outcome.value
         assert result.snapshot is not None, f"Bug! {result.outcome} came without a snapshot"
-        effect = observe(change, attempt, result.snapshot, current=True)
+        # A person in the back office asked for it: their decision ends the review.
+        decided = change.payment.state == State.IN_REVIEW and operation.kind == Kind.CANCEL
+        effect = observe(change, attempt, result.snapshot, current=True, decided=decided)
         return "" if effect == Effect.UNRECOGNISED else result.outcome.value
 
     return _record(operation, result, settle, cause=cause, now=now)
@@ -94,25 +111,44 @@ def conclude(
         snapshot = result.snapshot
         if snapshot is not None:
             observe(change, attempt, snapshot, current=False)
-            if snapshot.status in REFUSALS and not is_about(attempt, snapshot) and not expired:
-                return ""  # perhaps the refusal of the try before: the call may still be under way
-            if _shows_execution(operation, snapshot.status):
-                if snapshot.status not in REFUSALS:
-                    return Outcome.OK.value
-                if is_about(attempt, snapshot):
-                    operation.error = error_object(snapshot.error) if snapshot.error else None
-                    return Outcome.DECLINED.value
+            learnt = _look_up(operation, attempt, snapshot, expired=expired)
+            if learnt is not None:
+                return learnt
             if expired:
                 operation.error = error_object(_NOT_EXECUTED)
                 return _take_in_decline(change, operation, attempt, _NOT_EXECUTED, result)
         if not exhausted:
             return ""
+        words = f"The outcome of {operation.kind} was never learnt."
         if can_take(change.payment.state, "outcome_unknown_exhausted"):
-            change.payment.review_reason = f"The outcome of {operation.kind} was never learnt."
+            change.payment.review_reason = words
             change.advance("outcome_unknown_exhausted", attempt)
+        else:
+            change.open_case(ReviewCase.Kind.OUTCOME_UNKNOWN, words)
         return EXHAUSTED
 
     return _record(operation, result, settle, cause=cause, now=now)
+
+
+def _look_up(
+    operation: ProviderOperation, attempt: Attempt, snapshot: PaymentSnapshot, *, expired: bool
+) -> str | None:
+    """What the object says about the operation: an outcome, "" while it must stay open, or None
+    when it shows no trace of it.
+    """
+    if is_about_a_part(operation):
+        return part_shows_execution(operation, snapshot)
+    refused = snapshot.status in REFUSALS
+    if refused and not is_about(attempt, snapshot) and not expired:
+        return ""  # perhaps the refusal of the try before: the call may still be under way
+    if not _shows_execution(operation, snapshot):
+        return None
+    if not refused:
+        return Outcome.OK.value
+    if not is_about(attempt, snapshot):
+        return None
+    operation.error = error_object(snapshot.error) if snapshot.error else None
+    return Outcome.DECLINED.value
 
 
 def _record(
@@ -134,7 +170,7 @@ def _record(
             )
     except LeaseLost:
         payment = Payment.objects.select_related("provider_account").get(pk=operation.payment_id)
-        return unfinished_answer(payment, current_attempt(payment))
+        return unfinished_answer(payment, current_attempt(payment), operation)
 
 
 def _record_locked(
@@ -161,11 +197,14 @@ def _record_locked(
             if result.outcome == Outcome.NOT_SENT and operation.try_count == 1
             else Outcome.UNKNOWN.value
         )
+        if _was_not_made(result):
+            # Else a long outage would use up the close tries before a single call was made.
+            operation.try_count = max(1, operation.try_count - 1)
     change.write()
     _save(operation)
     latest = attempt if attempt.number == payment.attempt_count else current_attempt(payment)
     if operation.finished_at is None:
-        return unfinished_answer(payment, latest)
+        return unfinished_answer(payment, latest, operation)
     answer = final_answer(operation, payment, latest)
     idempotency.finish_for_operation(operation, answer, now=now)
     return answer
@@ -179,7 +218,7 @@ def _save(operation: ProviderOperation) -> None:
     """Write how the operation stands, if this driver still holds its lease. Raises LeaseLost,
     which undoes everything written with it.
     """
-    names = ["outcome", "error", "finished_at", "lease_until", "next_try_at"]
+    names = ["outcome", "error", "finished_at", "lease_until", "next_try_at", "try_count"]
     written = rows.table(ProviderOperation).update(
         operation, names, lease_token=operation.lease_token, finished_at=None
     )
@@ -221,13 +260,20 @@ def note_contradiction(
         return answer
 
 
-def _shows_execution(operation: ProviderOperation, status: ObservedStatus) -> bool:
-    """Whether the object's status proves that the operation took place."""
+def _shows_execution(operation: ProviderOperation, snapshot: PaymentSnapshot) -> bool:
+    """Whether the object proves that the operation took place."""
+    status, asked = snapshot.status, operation.request
     if operation.kind == Kind.CAPTURE:
-        return status == ObservedStatus.CAPTURED
+        total = asked["captured_before_minor"] + asked["amount_minor"]
+        under_way = status == ObservedStatus.CAPTURE_PENDING
+        return under_way or snapshot.amount_captured_minor >= total
     if operation.kind == Kind.CANCEL:
-        return status == ObservedStatus.CANCELED
-    if operation.kind == Kind.CREATE and not operation.request["confirm"]:
+        released = status == ObservedStatus.CAPTURED and asked.get("releases_remainder", False)
+        return status == ObservedStatus.CANCELED or released
+    if operation.kind == Kind.INCREMENT:
+        held = snapshot.amount_authorized_minor or snapshot.amount_minor
+        return held == asked["amount_minor"]
+    if operation.kind == Kind.CREATE and not asked["confirm"]:
         return status != ObservedStatus.UNRECOGNISED
     return status not in (ObservedStatus.OPEN, ObservedStatus.UNRECOGNISED)
 
@@ -247,14 +293,18 @@ def _take_in_decline(
     snapshot = result.snapshot
     if snapshot is not None:
         observe(change, attempt, snapshot, current=True)
-    if operation.kind in (Kind.CAPTURE, Kind.CANCEL):
-        if snapshot is not None and _shows_execution(operation, snapshot.status):
+    if is_about_a_part(operation):
+        take_in_part_decline(change, operation, attempt, result, error)
+        return Outcome.DECLINED.value
+    if operation.kind in (Kind.CAPTURE, Kind.CANCEL, Kind.INCREMENT):
+        if snapshot is not None and _shows_execution(operation, snapshot):
             operation.error = None
             return Outcome.OK.value
-        if payment.state == State.CAPTURE_PENDING:
-            payment.outcome = ""
-            payment.last_error = error_object(error)
-            change.advance("capture_failed_retryable", attempt)
+        if payment.state == State.CAPTURE_PENDING and operation.kind == Kind.CAPTURE:
+            fail_capture(change, error)
+            booked = payment.amount_captured_minor
+            refused = "capture_failed_partial" if booked else "capture_failed_retryable"
+            change.advance(refused, attempt)
         if operation.kind == Kind.CANCEL and payment.state != State.CANCELED:
             payment.cancellation_reason = ""
     elif attempt.state not in (Attempt.State.DECLINED, Attempt.State.SUCCEEDED):
@@ -266,12 +316,21 @@ def _take_in_decline(
 
 
 def retry_delay(try_count: int, *, result: Result | None = None) -> timedelta:
-    """How long to wait before asking again: doubled each time, spread by half, at most an hour."""
+    """How long to wait before asking again: doubled each time, spread by half, at most an hour; or
+    until asking makes sense, where that is known.
+    """
+    if result is not None and result.retry_after_seconds is not None:
+        return timedelta(seconds=result.retry_after_seconds + random.uniform(0.0, 2.0))  # noqa: S311
     if result is not None and result.idempotency_conflict:
         return timedelta(seconds=1)
     doubled = timedelta(seconds=RETRY_FIRST_SECONDS * 2 ** min(try_count, 16))
     longest = RETRY_INTERVAL_CLOSE if try_count <= CLOSE_TRIES else RETRY_INTERVAL_MAX
     return min(doubled, longest) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _was_not_made(result: Result) -> bool:
+    """Whether the circuit breaker kept the call from being made."""
+    return result.error is not None and result.error.code == "provider_unavailable"
 
 
 def _audit_response(change: Change, operation: ProviderOperation, result: Result) -> None:
@@ -292,27 +351,3 @@ def _audit_response(change: Change, operation: ProviderOperation, result: Result
             ("provider_request", result.exchange.provider_request_id),
         ],
     )
-
-
-def unfinished_answer(payment: Payment, attempt: Attempt | None) -> Answer:
-    """202: we do not know yet. Not stored; the same key resumes, a webhook may be faster."""
-    shown = payment_object(payment, attempt)
-    return Answer(status=202, body=shown, payment_id=payment.pk, attempt=attempt)
-
-
-def final_answer(operation: ProviderOperation, payment: Payment, attempt: Attempt | None) -> Answer:
-    """What the client who asked for this operation is told, now and on every repeat."""
-    shown = payment_object(payment, attempt)
-    if operation.outcome != Outcome.DECLINED.value:
-        status = 201 if operation.kind == Kind.CREATE else 200
-        return Answer(status=status, body=shown, payment_id=payment.pk, attempt=attempt)
-    error = operation.error or {}
-    rejected = str(error.get("code", "")).startswith("provider_")
-    refusal = FlorinError(
-        ErrorCode.provider_rejected if rejected else ErrorCode.payment_declined,
-        str(error.get("message", "")),
-        decline_code=error.get("decline_code") or error.get("code"),
-        advice_code=error.get("advice_code") or None,
-        payment=shown,
-    )
-    return Answer(status=refusal.status, body=refusal.body(), payment_id=payment.pk)

@@ -9,30 +9,24 @@ the object is fetched, and what cannot be learnt goes to a person (`in_review`).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-import structlog
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, Q
 
-from audit import log
 from payments import idempotency
 from payments.access import current_attempt, locked_payment, payment_for
 from payments.actions.call_provider import audit_request, drive, fetch, lease_until
 from payments.actions.change import Cause, Change, Clock
 from payments.actions.observe import ContradictoryNews, observe
-from payments.actions.record_outcome import conclude, note_contradiction, unfinished_answer
+from payments.actions.operation_answers import unfinished_answer
+from payments.actions.record_outcome import conclude, note_contradiction
 from payments.idempotency import Answer, Claim
 from payments.models import IdempotencyKey, Payment, ProviderOperation
 from payments.providers.base import PaymentSnapshot
 
 # How long after its key has expired an operation is still asked about before people must look.
 ASKING_AFTER_EXPIRY = timedelta(hours=24)
-BATCH_SIZE = 20
-
-logger = structlog.get_logger(__name__)
 
 
 def resume_claimed_operation(claim: Claim, *, cause: Cause, clock: Clock) -> Answer:
@@ -43,7 +37,7 @@ def resume_claimed_operation(claim: Claim, *, cause: Cause, clock: Clock) -> Ans
         if row.recovery_point == IdempotencyKey.RecoveryPoint.FINISHED:
             return idempotency.stored_answer(row)
         payment = payment_for(claim.merchant, claim.livemode, claim.payment_id)
-        return unfinished_answer(payment, current_attempt(payment))
+        return unfinished_answer(payment, current_attempt(payment), row.provider_operation)
     return resume_operation(operation, cause=cause, clock=clock)
 
 
@@ -62,7 +56,7 @@ def lease_operation(operation_id: str, *, now: datetime) -> ProviderOperation | 
     if not taken:
         return None
     return ProviderOperation.objects.select_related(
-        "payment__provider_account", "attempt__provider_account"
+        "payment__provider_account", "attempt__provider_account", "refund", "dispute"
     ).get(pk=operation_id)
 
 
@@ -111,59 +105,3 @@ def _take_in_poll(asked: Payment, snapshot: PaymentSnapshot | None, *, now: date
         if snapshot is not None and attempt is not None:
             observe(change, attempt, snapshot, current=True)
         change.write()
-
-
-def resume_due(*, clock: Clock) -> int:
-    """One round of everything that is due: operations, polls, requests without a process.
-
-    Returns how many pieces were worked on, so that a caller can go on until none is left.
-    """
-    now = clock()
-    worked = 0
-    with log.acting_as(log.Actor(type="job", id="resume_payments")):
-        for operation_id in _due_operations(now):
-            operation = lease_operation(operation_id, now=clock())
-            if operation is not None:
-                with _alone(operation.payment_id):
-                    resume_operation(operation, cause=Cause(type="poll"), clock=clock)
-                worked += 1
-        for payment_id in _claim_due_polls(now):
-            with _alone(payment_id):
-                poll_payment(payment_id, clock=clock)
-            worked += 1
-    return worked
-
-
-@contextmanager
-def _alone(payment_id: str) -> Iterator[None]:
-    """What one payment raises is logged and keeps no other payment waiting; its lease runs out
-    and it is tried again.
-    """
-    try:
-        yield
-    except Exception:
-        logger.exception("payment_not_resumed", payment=payment_id)
-
-
-def _due_operations(now: datetime) -> list[str]:
-    return list(
-        ProviderOperation.objects.filter(finished_at__isnull=True, next_try_at__lte=now)
-        .order_by("next_try_at")
-        .values_list("pk", flat=True)[:BATCH_SIZE]
-    )
-
-
-def _claim_due_polls(now: datetime) -> list[str]:
-    """Take due polls by moving their time ahead, so that a second poller finds them taken."""
-    being_driven = ProviderOperation.objects.filter(
-        payment=OuterRef("pk"), finished_at__isnull=True
-    )
-    with transaction.atomic(durable=True):
-        due = list(
-            Payment.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
-            .filter(~Exists(being_driven), poll_due_at__lte=now)
-            .order_by("poll_due_at")
-            .values_list("pk", flat=True)[:BATCH_SIZE]
-        )
-        Payment.objects.filter(pk__in=due).update(poll_due_at=lease_until(now))
-    return due

@@ -1,17 +1,40 @@
 """The tables of the payments app, one file per aggregate."""
 
 from payments.models.attempt import Attempt, ProviderOperation
+from payments.models.breaker import ToldBreaker
+from payments.models.capture import Capture
+from payments.models.customer import (
+    Customer,
+    CustomerReference,
+    Mandate,
+    MethodOperation,
+    PaymentMethod,
+)
+from payments.models.dispute import Dispute, EvidenceFile
 from payments.models.idempotency import IdempotencyKey
 from payments.models.merchant import ApiKey, Merchant, ProviderAccount
 from payments.models.payment import Payment, Transition
+from payments.models.refund import Refund
+from payments.models.review import ReviewCase
 
 __all__ = [
     "ApiKey",
     "Attempt",
+    "Capture",
+    "Customer",
+    "CustomerReference",
+    "Dispute",
+    "EvidenceFile",
     "IdempotencyKey",
+    "Mandate",
     "Merchant",
+    "MethodOperation",
     "Payment",
+    "PaymentMethod",
     "ProviderAccount",
     "ProviderOperation",
+    "Refund",
+    "ReviewCase",
+    "ToldBreaker",
     "Transition",
 ]

@@ -56,7 +56,9 @@ class Attempt(models.Model):
     provider_reference = models.CharField(max_length=120, blank=True)
     charge_reference = models.CharField(max_length=120, blank=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
+    # What the merchant named: the PSP's token, or the id of a saved payment method of ours.
     payment_method_token = models.CharField(max_length=200, blank=True)
+    off_session = models.BooleanField(default=False)  # the payer is not there
     client_secret_encrypted = models.BinaryField(null=True)
     error = models.JSONField(null=True, blank=True)
     # What the PSP last told us about its object: its own version of it, and which try it counts.
@@ -131,10 +133,18 @@ class ProviderOperation(models.Model):
         CONFIRM = "confirm"
         CAPTURE = "capture"
         CANCEL = "cancel"
+        INCREMENT = "increment"
+        REFUND = "refund"
+        SUBMIT_EVIDENCE = "submit_evidence"
+        ACCEPT_DISPUTE = "accept_dispute"
 
     id = models.CharField(primary_key=True, max_length=40, default=new_operation_id, editable=False)
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="operations")
     attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="operations")
+    # What the call is about beside the payment: the row whose id the PSP keeps.
+    capture = models.ForeignKey("Capture", on_delete=models.PROTECT, null=True, blank=True)
+    refund = models.ForeignKey("Refund", on_delete=models.PROTECT, null=True, blank=True)
+    dispute = models.ForeignKey("Dispute", on_delete=models.PROTECT, null=True, blank=True)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     request = models.JSONField(default=dict)
     provider_idempotency_key = models.CharField(max_length=120, unique=True)

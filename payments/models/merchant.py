@@ -156,7 +156,9 @@ _KEY_STARTS = {
 
 
 class ProviderAccount(models.Model):
-    """Credentials at one PSP in one mode, encrypted; `merchant` empty means the platform's own.
+    """Credentials at one PSP in one mode, encrypted. `merchant` says whose payments go through it,
+    empty for everybody's; whose account it is with the PSP, and so whom the PSP pays, says
+    `owned_by_merchant`.
 
     An owner may have several active ones per mode; the default one takes the payments that name
     none. One that is not active takes no new payments and goes on with those it has.
@@ -178,6 +180,8 @@ class ProviderAccount(models.Model):
         blank=True,
         related_name="provider_accounts",
     )
+    # The PSP pays this merchant itself, not the platform: other books (payments.bookkeeping).
+    owned_by_merchant = models.BooleanField(default=False)
     livemode = models.BooleanField(default=False)
     active = models.BooleanField(default=True)
     is_default = models.BooleanField(default=False)
@@ -201,15 +205,14 @@ class ProviderAccount(models.Model):
                 condition=Q(is_default=False) | Q(active=True),
                 name="provider_account_default_is_active",
             ),
+            models.CheckConstraint(
+                condition=Q(owned_by_merchant=False) | Q(merchant__isnull=False),
+                name="provider_account_owner_is_its_merchant",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.provider}, {'live' if self.livemode else 'test'})"
-
-    @property
-    def owned_by_merchant(self) -> bool:
-        """True when the PSP pays the merchant itself, False when it pays the platform."""
-        return self.merchant_id is not None
 
     @property
     def encryption_context(self) -> str:

@@ -1,25 +1,20 @@
 """A payment and every move it made.
 
 Mental model: `Payment` is the aggregate and its row lock is the one lock of this app. Its `state`
-is moved only by the django-fsm methods below, which are made from `payments.states.EDGES`; each
-move leaves an immutable `Transition`, and PostgreSQL refuses a move without one. Its tries and the
-calls made for it stand in payments.models.attempt.
+is moved only by the django-fsm methods of `PaymentMoves`; each move leaves an immutable
+`Transition`, and PostgreSQL refuses a move without one. Its tries and the calls made for it stand
+in payments.models.attempt, its captures, refunds and disputes in files of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 from django.db import models
 from django.db.models import F, Q
-from django_fsm import FSMField, FSMModelMixin, transition
 from typeid import TypeID
 
 from payments.models.merchant import Merchant, ProviderAccount
-from payments.states import EVENTS, State, edges_of
-
-Method = TypeVar("Method", bound=Callable[..., Any])
+from payments.models.payment_moves import PaymentMoves
+from payments.states import State
 
 
 def new_payment_id() -> str:
@@ -27,16 +22,7 @@ def new_payment_id() -> str:
     return str(TypeID(prefix="pay"))
 
 
-def _takes_its_edges(method: Method) -> Method:
-    """Let django-fsm guard `method` by every row of EDGES that carries its name."""
-    for edge in edges_of(method.__name__):
-        method = transition(field="state", source=edge.source.value, target=edge.target.value)(
-            method
-        )
-    return method
-
-
-class Payment(FSMModelMixin, models.Model):
+class Payment(PaymentMoves):
     """One sum of money on its way from a payer to a merchant. Amounts in minor units."""
 
     class CaptureMethod(models.TextChoices):
@@ -47,15 +33,17 @@ class Payment(FSMModelMixin, models.Model):
     merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="payments")
     livemode = models.BooleanField()
     provider_account = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT)
+    customer = models.ForeignKey(
+        "payments.Customer",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="payments",
+    )
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     capture_method = models.CharField(max_length=16, choices=CaptureMethod.choices)
-    state = FSMField(
-        default=State.CREATED.value,
-        protected=True,
-        max_length=24,
-        choices=[(state.value, state.value) for state in State],
-    )
     version = models.PositiveIntegerField(default=1)
     # The number of the latest attempt; the attempts before it are over.
     attempt_count = models.PositiveIntegerField(default=1)
@@ -68,6 +56,10 @@ class Payment(FSMModelMixin, models.Model):
     amount_disputed_minor = models.BigIntegerField(default=0)
     amount_reversed_minor = models.BigIntegerField(default=0)
     amount_settled_minor = models.BigIntegerField(default=0)
+    # What the PSPs charged for disputes, which the merchant bears.
+    dispute_fee_minor = models.BigIntegerField(default=0)
+    # What was given back beyond what was captured: refunded and disputed or returned as well.
+    double_loss_minor = models.BigIntegerField(default=0)
     platform_fee_minor = models.BigIntegerField(default=0)
     provider_fee_minor = models.BigIntegerField(null=True, blank=True)
 
@@ -88,6 +80,9 @@ class Payment(FSMModelMixin, models.Model):
     settled_at = models.DateTimeField(null=True, blank=True)
     canceled_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
+    # When a payment that nobody pays is given up; when a hold runs out, where the PSP says so.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    capture_before = models.DateTimeField(null=True, blank=True)
     poll_due_at = models.DateTimeField(null=True, blank=True)
     poll_count = models.PositiveIntegerField(default=0)
 
@@ -113,23 +108,62 @@ class Payment(FSMModelMixin, models.Model):
                 & Q(amount_disputed_minor__gte=0)
                 & Q(amount_reversed_minor__gte=0)
                 & Q(amount_settled_minor__gte=0)
-                & Q(platform_fee_minor__gte=0),
+                & Q(platform_fee_minor__gte=0)
+                & Q(dispute_fee_minor__gte=0)
+                & Q(double_loss_minor__gte=0),
                 name="payment_amounts_not_negative",
             ),
             models.CheckConstraint(
                 condition=Q(amount_captured_minor__lte=F("amount_authorized_minor")),
                 name="payment_captured_at_most_authorized",
             ),
+            # The columns of what was given back may exceed the captured sum only by the double loss
+            # that is told beside them, to the unit.
             models.CheckConstraint(
                 condition=Q(
                     amount_captured_minor__gte=F("amount_refunded_minor")
                     + F("amount_refund_pending_minor")
+                    + F("amount_disputed_minor")
                     + F("amount_reversed_minor")
+                    - F("double_loss_minor")
                 ),
                 name="payment_given_back_at_most_captured",
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=["captured", "settled"]) | Q(amount_captured_minor__gt=0),
+                condition=Q(double_loss_minor=0)
+                | Q(
+                    amount_captured_minor=F("amount_refunded_minor")
+                    + F("amount_refund_pending_minor")
+                    + F("amount_disputed_minor")
+                    + F("amount_reversed_minor")
+                    - F("double_loss_minor")
+                ),
+                name="payment_double_loss_is_exact",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_settled_minor__lte=F("amount_captured_minor")),
+                name="payment_settled_at_most_captured",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="canceled") | Q(amount_captured_minor=0),
+                name="payment_canceled_has_no_money",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["created", "requires_action", "processing", "failed"])
+                | Q(amount_captured_minor=0),
+                name="payment_not_captured_has_no_money",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="refunded")
+                | Q(
+                    amount_captured_minor__lte=F("amount_refunded_minor")
+                    + F("amount_reversed_minor")
+                ),
+                name="payment_refunded_gave_all_back",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["captured", "settled", "partially_captured", "disputed"])
+                | Q(amount_captured_minor__gt=0),
                 name="payment_captured_has_money",
             ),
             models.CheckConstraint(
@@ -151,98 +185,15 @@ class Payment(FSMModelMixin, models.Model):
                 name="payment_poll_due",
             ),
             models.Index(fields=["created_at"], name="payment_created"),
+            models.Index(
+                fields=["customer", "-id"],
+                condition=Q(customer__isnull=False),
+                name="payment_of_customer",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.id} ({self.state})"
-
-    @_takes_its_edges
-    def confirm(self) -> None:
-        """The merchant asked to take the money; the call to the PSP is committed."""
-
-    @_takes_its_edges
-    def client_confirmed(self) -> None:
-        """The payer confirmed at the PSP; its own news follows in the same transaction."""
-
-    @_takes_its_edges
-    def cancel(self) -> None:
-        """Given up before any money was held."""
-
-    @_takes_its_edges
-    def psp_action_required(self) -> None:
-        """The payer must do something (3-D Secure, redirect)."""
-
-    @_takes_its_edges
-    def psp_processing(self) -> None:
-        """The payer did it; the PSP works on."""
-
-    @_takes_its_edges
-    def psp_authorized(self) -> None:
-        """The money is held."""
-
-    @_takes_its_edges
-    def psp_captured(self) -> None:
-        """The money is taken."""
-
-    @_takes_its_edges
-    def psp_declined_retryable(self) -> None:
-        """This try was refused; another may succeed."""
-
-    @_takes_its_edges
-    def psp_declined_final(self) -> None:
-        """Refused for good."""
-
-    @_takes_its_edges
-    def psp_canceled(self) -> None:
-        """The PSP canceled its object."""
-
-    @_takes_its_edges
-    def psp_settled(self) -> None:
-        """The PSP counts the money as available to us."""
-
-    @_takes_its_edges
-    def capture_requested(self) -> None:
-        """The merchant asked to take held money; the call is committed."""
-
-    @_takes_its_edges
-    def capture_failed_retryable(self) -> None:
-        """The capture was refused; the hold stands."""
-
-    @_takes_its_edges
-    def capture_failed_final(self) -> None:
-        """The capture was refused and the hold is gone."""
-
-    @_takes_its_edges
-    def void(self) -> None:
-        """The hold was released."""
-
-    @_takes_its_edges
-    def auth_expired(self) -> None:
-        """The hold ran out at the PSP."""
-
-    @_takes_its_edges
-    def integrity_mismatch(self) -> None:
-        """The PSP's amount or currency is not ours; a person must look."""
-
-    @_takes_its_edges
-    def outcome_unknown_exhausted(self) -> None:
-        """The PSP could not say in time what happened; a person must look."""
-
-    @_takes_its_edges
-    def late_money(self) -> None:
-        """The PSP reports money on a payment we hold canceled."""
-
-    @_takes_its_edges
-    def late_success(self) -> None:
-        """The PSP reports success after failure."""
-
-    @_takes_its_edges
-    def late_authorized(self) -> None:
-        """The PSP reports a hold after failure."""
-
-
-_unguarded = [event for event in EVENTS if not hasattr(Payment, event)]
-assert not _unguarded, f"Bug! no method on Payment takes the edges {_unguarded}"
 
 
 class Transition(models.Model):

@@ -1,0 +1,392 @@
+"""What each edge makes true of a payment's fields, its captures and its books.
+
+Mental model: `observe` decides which edges news takes; before an edge is taken its facts are
+written here, so that the state after it keeps what it promises. One function per kind of fact, and
+a table from edge to function at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from payments import bookkeeping
+from payments.actions.change import Change
+from payments.machines import OPEN_CAPTURES, STANDING_CAPTURES, move
+from payments.models import Attempt, Capture, Payment
+from payments.providers import provider_for
+from payments.providers.base import PaymentSnapshot, ProviderError
+
+
+class ContradictoryNews(Exception):
+    """The PSP says something that our books cannot take in; a person must decide."""
+
+
+def error_object(error: ProviderError) -> dict[str, str]:
+    """A provider's no, in the words of the API's `last_error`."""
+    return {
+        "code": error.code,
+        "message": error.payer_message or error.message,
+        "decline_code": error.decline_code,
+        "advice_code": error.advice_code,
+    }
+
+
+def prepare(change: Change, attempt: Attempt, event: str, snapshot: PaymentSnapshot) -> None:
+    """Write what the state after `event` promises. Raises ContradictoryNews."""
+    payment = change.payment
+    payment.outcome = ""
+    payment.next_action = None
+    FACTS[event](change, attempt, snapshot)
+
+
+def open_capture(change: Change) -> Capture | None:
+    """The payment's capture that is under way, if there is one."""
+    kept = {capture.pk: capture for capture in change.kept(Capture)}
+    stored = change.payment.captures.filter(state__in=OPEN_CAPTURES).exclude(pk__in=kept).first()
+    here = [capture for capture in kept.values() if capture.state in OPEN_CAPTURES]
+    return here[0] if here else stored
+
+
+def new_capture(change: Change, amount_minor: int, *, final: bool) -> Capture:
+    """A capture of the payment, with the next number, kept by the change."""
+    payment = change.payment
+    number = 1
+    if not payment._state.adding and (payment.amount_captured_minor or payment.authorized_at):
+        new = [capture for capture in change.kept(Capture) if capture._state.adding]
+        number = payment.captures.count() + len(new) + 1
+    capture = Capture(
+        payment=payment,
+        number=number,
+        amount_minor=amount_minor,
+        final=final,
+        created_at=change.now,
+    )
+    change.keep(capture)
+    return capture
+
+
+def fail_capture(change: Change, error: ProviderError | None) -> None:
+    """The capture under way was refused."""
+    capture = open_capture(change)
+    if capture is None:
+        return
+    move(capture, "fail")
+    capture.finished_at = change.now
+    capture.error = error_object(error) if error else None
+    change.payment.last_error = capture.error
+    change.payment.outcome = ""
+    change.keep(capture)
+
+
+def note_decline(change: Change, attempt: Attempt, error: ProviderError | None) -> None:
+    """The attempt was refused."""
+    attempt.state = Attempt.State.DECLINED
+    attempt.finished_at = change.now
+    attempt.error = error_object(error) if error else None
+    change.payment.last_error = attempt.error
+    change.payment.outcome = ""
+    change.payment.next_action = None
+
+
+def settle(change: Change, amount_minor: int) -> None:
+    """So much of the captured money, gross, the PSP counts as ours; the books follow."""
+    change.payment.amount_settled_minor = amount_minor
+    change.book(bookkeeping.settled)
+
+
+def take_back(change: Change, amount_minor: int, kind: str) -> None:
+    """Money of ours is gone for good."""
+    change.payment.amount_reversed_minor += amount_minor
+    change.book(partial(bookkeeping.taken_back, amount_minor=amount_minor, kind=kind))
+
+
+def _nothing(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    """The edge itself says all."""
+
+
+def _submitted(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    attempt.state = Attempt.State.SUBMITTED
+    change.payment.outcome = "pending"
+
+
+def _pending(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    change.payment.outcome = "pending"
+
+
+def _action_required(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    attempt.state = Attempt.State.SUBMITTED
+    change.payment.next_action = dict(snapshot.next_action or {})
+
+
+def _fraud_hold(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    attempt.state = Attempt.State.SUBMITTED
+    change.payment.review_reason = "The provider's fraud desk holds this payment."
+
+
+def _authorized(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    payment = change.payment
+    attempt.state = Attempt.State.SUBMITTED
+    held = snapshot.amount_authorized_minor or snapshot.amount_minor
+    payment.amount_authorized_minor = held
+    payment.amount_capturable_minor = held
+    payment.last_error = None
+    payment.payment_method = dict(snapshot.payment_method_summary) or payment.payment_method
+    lifetime = provider_for(payment.provider_account.provider).capabilities
+    payment.capture_before = change.now + timedelta(seconds=lifetime.authorization_lifetime_seconds)
+
+
+def _authorization_changed(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    payment = change.payment
+    held = snapshot.amount_authorized_minor or snapshot.amount_minor
+    payment.amount_authorized_minor = held
+    payment.amount_capturable_minor = held - payment.amount_captured_minor
+
+
+def _capture_under_way(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    """A capture that the PSP makes, without our asking or after it; its result comes later."""
+    payment = change.payment
+    if not payment.amount_authorized_minor:
+        _authorized(change, attempt, snapshot)
+    payment.outcome = "pending"
+    capture = open_capture(change)
+    if capture is None:
+        left = snapshot.amount_capturable_minor
+        taken = payment.amount_authorized_minor - payment.amount_captured_minor - left
+        capture = new_capture(change, taken or payment.amount_capturable_minor, final=left == 0)
+        move(capture, "pending")
+    elif capture.state == "requested":
+        move(capture, "pending")
+        change.keep(capture)
+
+
+def _captured(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    """Bring the captured sum to what the PSP says stands captured."""
+    payment = change.payment
+    if not payment.amount_authorized_minor:
+        payment.amount_authorized_minor = snapshot.amount_authorized_minor or snapshot.amount_minor
+    attempt.state = Attempt.State.SUCCEEDED
+    attempt.finished_at = change.now
+    taken = snapshot.amount_captured_minor - payment.amount_captured_minor
+    if taken:
+        _record_capture(change, taken, final=snapshot.amount_capturable_minor == 0)
+    payment.amount_capturable_minor = snapshot.amount_capturable_minor
+    payment.last_error = None
+    payment.payment_method = dict(snapshot.payment_method_summary) or payment.payment_method
+
+
+def _record_capture(change: Change, amount_minor: int, *, final: bool) -> None:
+    payment = change.payment
+    capture = open_capture(change) if payment.authorized_at or payment.attempt_count > 1 else None
+    if capture is not None and capture.amount_minor != amount_minor:
+        raise ContradictoryNews(
+            f"{amount_minor} {payment.currency} were captured, "
+            f"{capture.amount_minor} were asked for"
+        )
+    if capture is None:
+        capture = new_capture(change, amount_minor, final=final)
+    move(capture, "succeed")
+    capture.finished_at = change.now
+    total = payment.amount_captured_minor + amount_minor
+    earned = bookkeeping.platform_fee_minor(payment.merchant, total)
+    if payment.amount_captured_minor:
+        captures = payment.captures.filter(state__in=STANDING_CAPTURES)
+        earned -= sum(earlier.platform_fee_minor for earlier in captures)
+    capture.platform_fee_minor = max(0, min(earned, amount_minor))
+    payment.amount_captured_minor = total
+    payment.platform_fee_minor += capture.platform_fee_minor
+    change.keep(capture)
+    change.book(partial(bookkeeping.captured, capture=capture))
+
+
+def _captured_and_settled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    """Settlement that overtakes the news of the capture: both are true."""
+    payment = change.payment
+    if snapshot.amount_captured_minor > payment.amount_captured_minor:
+        _captured(change, attempt, snapshot)
+    elif (capture := open_capture(change)) is not None:
+        attempt.state, attempt.finished_at = Attempt.State.SUCCEEDED, change.now
+        _record_capture(change, capture.amount_minor, final=True)
+        payment.amount_capturable_minor = 0
+    settle(change, payment.amount_captured_minor)
+
+
+def _settled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    payment = change.payment
+    whole = payment.amount_captured_minor
+    settle(change, whole if snapshot.settled else min(whole, snapshot.amount_settled_minor))
+
+
+def _declined(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    note_decline(change, attempt, snapshot.error)
+
+
+def _canceled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    payment = change.payment
+    attempt.state = Attempt.State.CANCELED
+    attempt.finished_at = change.now
+    payment.amount_capturable_minor = 0
+    if not payment.cancellation_reason:
+        payment.cancellation_reason = snapshot.cancellation_reason or "canceled_at_provider"
+    capture = open_capture(change) if payment.authorized_at else None
+    if capture is not None:
+        move(capture, "void" if capture.state == "pending" else "fail")
+        capture.finished_at = change.now
+        change.keep(capture)
+
+
+def _capture_failed(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    fail_capture(change, snapshot.capture_error or snapshot.error)
+    payment = change.payment
+    payment.amount_capturable_minor = (
+        payment.amount_authorized_minor - payment.amount_captured_minor
+    )
+
+
+def _capture_failed_for_good(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    fail_capture(change, snapshot.capture_error or snapshot.error)
+    attempt.state, attempt.finished_at = Attempt.State.CANCELED, change.now
+    change.payment.amount_capturable_minor = 0
+
+
+def _capture_did_not_hold(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    change.payment.review_reason = (
+        "The provider reports that captured money did not hold. Nothing is booked until this is "
+        "decided."
+    )
+
+
+def _voided_after_capture(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    payment = change.payment
+    _refuse_if_given_back(payment, "the provider canceled a payment")
+    for capture in payment.captures.filter(state="succeeded"):
+        move(capture, "void")
+        change.keep(capture)
+        change.book(partial(bookkeeping.capture_taken_back, capture=capture))
+    payment.amount_captured_minor = 0
+    payment.platform_fee_minor = 0
+    _canceled(change, attempt, snapshot)
+
+
+def _reversed_by_provider(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    """Captured money did not hold: entries of unsettled, untouched captures are reversed; what is
+    settled is taken from the merchant.
+    """
+    payment = change.payment
+    captures = list(payment.captures.filter(state="succeeded"))
+    for capture in captures:
+        move(capture, "fail_late")
+        change.keep(capture)
+    left = payment.amount_captured_minor - payment.amount_reversed_minor
+    if payment.amount_settled_minor or _is_given_back(payment):
+        take_back(change, max(0, left - payment.amount_refunded_minor), "payment.capture_failed")
+        return
+    for capture in captures:
+        change.book(
+            partial(
+                bookkeeping.capture_taken_back, capture=capture, kind="payment.capture_failed_late"
+            )
+        )
+    payment.amount_reversed_minor += left
+    payment.platform_fee_minor = 0
+
+
+def _returned(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    """The payer's bank took the debit back: what the PSP says, else what is left of it."""
+    payment = change.payment
+    told = snapshot.amount_returned_minor - returned_minor(payment)
+    left = (
+        payment.amount_captured_minor
+        - payment.amount_refunded_minor
+        - payment.amount_reversed_minor
+    )
+    take_back(change, told if told > 0 else max(0, left), "payment.returned")
+    payment.last_error = {
+        "code": "bank_debit_returned",
+        "message": "The payer's bank took the debit back.",
+        "decline_code": snapshot.return_code,
+        "advice_code": "",
+    }
+    payment.review_reason = f"The payer's bank took the debit back ({snapshot.return_code})."
+
+
+def _given_again(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    payment = change.payment
+    again = returned_minor(payment) - snapshot.amount_returned_minor
+    payment.amount_reversed_minor -= again
+    payment.last_error = None
+    change.book(partial(bookkeeping.given_again, amount_minor=again))
+
+
+def returned_minor(payment: Payment) -> int:
+    """How much of what was taken back was not lost in disputes: returns, captures that failed."""
+    if not payment.amount_reversed_minor:
+        return 0
+    lost = sum(dispute.lost_minor for dispute in payment.disputes.all())
+    return payment.amount_reversed_minor - lost
+
+
+def _late_money(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    payment = change.payment
+    payment.review_reason = (
+        f"The provider reports {snapshot.status} on a payment that we hold {payment.state}."
+    )
+
+
+def _is_given_back(payment: Payment) -> bool:
+    return bool(
+        payment.amount_refunded_minor
+        or payment.amount_refund_pending_minor
+        or payment.amount_disputed_minor
+        or payment.amount_reversed_minor
+    )
+
+
+def _refuse_if_given_back(payment: Payment, words: str) -> None:
+    if payment.amount_settled_minor or _is_given_back(payment):
+        raise ContradictoryNews(f"{words} whose money we have booked as settled or given back")
+
+
+FACTS: dict[str, Callable[[Change, Attempt, PaymentSnapshot], None]] = {
+    "client_confirmed": _submitted,
+    "psp_processing": _pending,
+    "psp_action_required": _action_required,
+    "psp_fraud_hold": _fraud_hold,
+    "psp_authorized": _authorized,
+    "late_authorized": _authorized,
+    "resolve_authorized": _authorized,
+    "increment_or_extend": _authorization_changed,
+    "psp_auth_adjusted": _authorization_changed,
+    "psp_authorized_auto_capture": _capture_under_way,
+    "capture_requested": _capture_under_way,
+    "resolve_capture_pending": _capture_under_way,
+    "psp_captured": _captured,
+    "psp_partially_captured": _captured,
+    "release_remainder": _captured,
+    "late_success": _captured,
+    "resolve_captured": _captured,
+    "resolve_partially_captured": _captured,
+    "resolve_refunded": _captured,
+    "resolve_settled": _captured_and_settled,
+    "psp_settled": _settled,
+    "psp_declined_retryable": _declined,
+    "psp_declined_final": _declined,
+    "resolve_failed": _declined,
+    "cancel": _canceled,
+    "expire": _canceled,
+    "psp_canceled": _canceled,
+    "void": _canceled,
+    "auth_expired": _canceled,
+    "reject": _canceled,
+    "capture_failed_retryable": _capture_failed,
+    "capture_failed_partial": _capture_failed,
+    "capture_failed_final": _capture_failed_for_good,
+    "capture_failed_late": _capture_did_not_hold,
+    "post_capture_void": _voided_after_capture,
+    "resolve_reversed": _reversed_by_provider,
+    "returned": _returned,
+    "reversal_undone": _given_again,
+    "reversal_undone_unsettled": _given_again,
+    "late_money": _late_money,
+}
