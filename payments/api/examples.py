@@ -36,6 +36,7 @@ PAYMENT: dict[str, Any] = {
     "object": "payment",
     "livemode": False,
     "merchant": MERCHANT_ID,
+    "customer": None,
     "status": "captured",
     "outcome": None,
     "amount_minor": 4200,

@@ -3,8 +3,8 @@
 Mental model: a valid request claims its Idempotency-Key, has the claim answered by
 `payments.actions.answer_request` and renders the answer. What that refuses is stored or forgotten
 there; here only our own failures are handled: the key is given back unfinished, so that the same
-key resumes at once. Secrets are merged into the answer while it is rendered, so no stored answer
-ever holds one.
+key resumes at once. Secrets and personal data are merged into the answer while it is rendered, so
+no stored answer ever holds any.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from payments import idempotency
 from payments.actions.answer_request import answer_request
 from payments.api.authentication import caller_of
 from payments.api.errors import with_request_id
+from payments.customer_representation import with_personal_data
 from payments.errors import ErrorCode, FlorinError
 from payments.idempotency import Answer, Claim, LeaseLost
-from payments.models import Attempt
+from payments.models import Attempt, Customer
 from payments.representation import client_secrets
 
 logger = structlog.get_logger(__name__)
@@ -36,11 +37,17 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def answer_once(request: Request, *, operation: str, parameters: dict[str, Any]) -> Response:
+def answer_once(
+    request: Request,
+    *,
+    operation: str,
+    parameters: dict[str, Any],
+    personal: dict[str, Any] | None = None,
+) -> Response:
     """Do what a request asks, once per Idempotency-Key, and render the answer.
 
     `parameters` are validated; method and concrete path are part of the key's fingerprint.
-    Raises FlorinError.
+    `personal` are more of them, which are stored encrypted. Raises FlorinError.
     """
     caller = caller_of(request)
     plain: HttpRequest = request._request
@@ -53,6 +60,7 @@ def answer_once(request: Request, *, operation: str, parameters: dict[str, Any])
         method=str(plain.method),
         path=plain.path,
         parameters=parameters,
+        personal=personal,
         actor_id=caller.key_id,
         request_id=current_context().request_id,
         now=clock(),
@@ -88,6 +96,8 @@ def _render(answer: Answer) -> Response:
         body = with_request_id(body)
     elif body.get("object") == "payment":
         body = with_secrets(body, answer.attempt or _latest_attempt(body["id"]))
+    elif body.get("object") == "customer":
+        body = with_personal_data(body, Customer.objects.get(pk=body["id"]))
     response = Response(body, status=answer.status)
     if answer.replayed:
         response["Idempotent-Replayed"] = "true"

@@ -30,6 +30,7 @@ _EVERY_ROUTE = (
     ErrorCode.api_key_invalid,
     ErrorCode.merchant_suspended,
     ErrorCode.rate_limited,
+    ErrorCode.card_data_refused,
     ErrorCode.internal_error,
     ErrorCode.service_unavailable,
 )
@@ -48,6 +49,11 @@ _ONCE = (
     ErrorCode.idempotency_key_reused,
 )
 _PROVIDER = (ErrorCode.payment_declined, ErrorCode.provider_rejected)
+_SAVED_METHOD = (
+    ErrorCode.payment_method_unusable,
+    ErrorCode.mandate_missing,
+    ErrorCode.operation_unsupported,
+)
 _VERB = (ErrorCode.not_found, ErrorCode.payment_state_conflict, ErrorCode.operation_in_flight)
 
 _IDEMPOTENCY_KEY = OpenApiParameter(
@@ -240,6 +246,7 @@ create_payment = _money_operation(
         ErrorCode.merchant_reference_taken,
         ErrorCode.provider_account_missing,
         ErrorCode.not_found,
+        *_SAVED_METHOD,
     ),
 )
 confirm_payment = _money_operation(
@@ -249,7 +256,7 @@ confirm_payment = _money_operation(
     requests={"Confirm": {"payment_method": "tok_visa"}},
     answer=examples.PAYMENT_WITH_SECRETS,
     parameters=[_PAYMENT_ID],
-    errors=_VERB,
+    errors=(*_VERB, *_SAVED_METHOD),
 )
 capture_payment = _money_operation(
     operation_id="capturePayment",

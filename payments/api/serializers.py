@@ -45,7 +45,17 @@ class CreatePaymentBody(StrictSerializer):
         default="",
         allow_blank=True,
         max_length=200,
-        help_text="The provider's token for a payment method. Never a card number.",
+        help_text=(
+            "The provider's token for a payment method, or the id of one you have saved. Never a "
+            "card number."
+        ),
+    )
+    customer = TextField(
+        default="", allow_blank=True, max_length=40, help_text="The customer who pays."
+    )
+    off_session = FlagField(
+        default=False,
+        help_text="Charge a saved payment method without the payer: nothing can be asked of them.",
     )
     return_url = WebAddressField(
         default="",
@@ -69,6 +79,10 @@ class CreatePaymentBody(StrictSerializer):
     metadata = MetadataField(default=dict, help_text="Up to 50 pairs of text of your own.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["off_session"] and not attrs["confirm"]:
+            raise serializers.ValidationError(
+                {"off_session": ["Without the payer a payment is confirmed at once: add confirm."]}
+            )
         if attrs["confirm"] and not attrs["payment_method"]:
             raise serializers.ValidationError(
                 {"payment_method": ["A payment that is confirmed at once needs one."]}
@@ -80,7 +94,10 @@ class ConfirmPaymentBody(StrictSerializer):
     """Ask for the money of a payment that was created without `confirm`."""
 
     payment_method = TextField(
-        default="", allow_blank=True, max_length=200, help_text="The provider's token."
+        default="",
+        allow_blank=True,
+        max_length=200,
+        help_text="The provider's token, or the id of a payment method the customer has saved.",
     )
     return_url = WebAddressField(default="", allow_blank=True, max_length=2000)
 
@@ -154,6 +171,7 @@ class PaymentObject(serializers.Serializer[Any]):
     object = serializers.CharField(help_text="Always `payment`.")
     livemode = serializers.BooleanField()
     merchant = serializers.CharField()
+    customer = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(choices=PAYMENT_STATUSES)
     outcome = serializers.CharField(
         allow_null=True, help_text="`pending` or `unknown` while the provider has not decided."

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from payments.api import errors, health, metrics, openapi, provider_events
+from payments.api import errors, health, metrics, openapi, provider_events, reference
 from payments.api.views.balance import BalanceDetail
 from payments.api.views.client import ClientPayment
+from payments.api.views.customers import (
+    CustomerDetail,
+    CustomerList,
+    CustomerPaymentMethodList,
+    PaymentMethodDetail,
+    PaymentMethodRemove,
+)
 from payments.api.views.events import EventDetail, EventList
 from payments.api.views.payments import (
     PaymentCancel,
@@ -67,6 +74,11 @@ urlpatterns = [
     path("v1/payments/<id:payment_id>/confirm", PaymentConfirm.as_view()),
     path("v1/payments/<id:payment_id>/capture", PaymentCapture.as_view()),
     path("v1/payments/<id:payment_id>/cancel", PaymentCancel.as_view()),
+    path("v1/customers", CustomerList.as_view(), name="customers"),
+    path("v1/customers/<id:customer_id>", CustomerDetail.as_view(), name="customer"),
+    path("v1/customers/<id:customer_id>/payment_methods", CustomerPaymentMethodList.as_view()),
+    path("v1/payment_methods/<id:payment_method_id>", PaymentMethodDetail.as_view()),
+    path("v1/payment_methods/<id:payment_method_id>/remove", PaymentMethodRemove.as_view()),
     path("v1/client/payments/<id:payment_id>", ClientPayment.as_view()),
     path("v1/events", EventList.as_view()),
     path("v1/events/<id:event_id>", EventDetail.as_view()),
@@ -77,7 +89,7 @@ urlpatterns = [
     path("v1/webhook_endpoints/<id:endpoint_id>", WebhookEndpointDetail.as_view()),
     path("v1/webhook_endpoints/<id:endpoint_id>/rotate_secret", WebhookEndpointSecret.as_view()),
     path("v1/openapi.json", openapi.document, name="openapi"),
-    path("docs/api", openapi.reference, name="api-reference"),
+    path("docs/api", reference.reference, name="api-reference"),
     path("docs/errors", errors.errors_page, name="errors"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
