@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 
-from tests.stripe_stand_in import disputes, intents, money, refunds
+from tests.stripe_stand_in import disputes, holds, intents, money, refunds, reviews
 from tests.stripe_stand_in.vault import Json, Refused, Vault
 
 
@@ -74,7 +74,13 @@ def settle(vault: Vault, params: Json) -> Json:
 
 def expire(vault: Vault, params: Json) -> Json:
     """The authorization's time is over."""
-    intents.expire(vault, _intent(vault, params))
+    holds.expire(vault, _intent(vault, params))
+    return {}
+
+
+def finish_capture(vault: Vault, params: Json) -> Json:
+    """A capture that was processing succeeds."""
+    holds.finish_capture(vault, _intent(vault, params))
     return {}
 
 
@@ -106,8 +112,14 @@ def dispute(vault: Vault, params: Json) -> Json:
 
 
 def decide(vault: Vault, params: Json) -> Json:
-    """A dispute is won or lost, or an inquiry is over; `reinstated` of a loss in part."""
+    """A dispute is won or lost, or an inquiry is over; `reinstated` of a loss in part. `status`
+    makes it something else, without money moving.
+    """
     found = vault.get(params["dispute"])
+    if "status" in params:
+        found["status"] = params["status"]
+        vault.emit("charge.dispute.closed", found)
+        return {}
     reinstated = int(params["reinstated"]) if "reinstated" in params else None
     disputes.decide(vault, found, won=params.get("won") == "true", reinstated=reinstated)
     return {}
@@ -121,13 +133,24 @@ def escalate(vault: Vault, params: Json) -> Json:
 
 def open_review(vault: Vault, params: Json) -> Json:
     """Somebody puts a payment into review by hand."""
-    return intents.open_review(vault, _intent(vault, params), reason="manual")
+    return reviews.open_review(vault, _intent(vault, params), reason="manual")
 
 
 def close_review(vault: Vault, params: Json) -> Json:
     """The fraud desk decides: approved, or refunded_as_fraud and the like."""
-    intent = _intent(vault, params)
-    intents.close_review(vault, intent, params.get("reason", "approved"))
+    intent, reason = _intent(vault, params), params.get("reason", "approved")
+    if reason == "canceled":
+        holds.cancel(vault, intent, {"cancellation_reason": "fraudulent"})
+    else:
+        reviews.close_review(vault, intent, reason)
+    return {}
+
+
+def revoke_mandate(vault: Vault, params: Json) -> Json:
+    """The payer takes a mandate back."""
+    mandate = vault.get(params["mandate"])
+    mandate["status"] = "inactive"
+    vault.emit("mandate.updated", mandate)
     return {}
 
 
@@ -160,6 +183,7 @@ CONTROLS = {
     function.__name__: function
     for function in (
         authenticate, bank_answers, card_features, close_review, dashboard_refund, decide, dispute,
-        escalate, events, expire, objects, open_review, payout, refund, return_debit, settle,
+        escalate, events, expire, finish_capture, objects, open_review, payout, refund,
+        return_debit, revoke_mandate, settle,
     )
 }  # fmt: skip

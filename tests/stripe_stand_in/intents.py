@@ -1,19 +1,18 @@
-"""PaymentIntents and their charges: POST /v1/payment_intents and what stands below it
-(docs.stripe.com/payments/paymentintents/lifecycle, docs.stripe.com/payments/multicapture).
+"""PaymentIntents and their charges, created and confirmed: POST /v1/payment_intents and
+/v1/payment_intents/{id}/confirm (docs.stripe.com/payments/paymentintents/lifecycle).
 """
 
 from __future__ import annotations
 
 import secrets
-import time
 from typing import Any
 
-from tests.stripe_stand_in import disputes, money
+from tests.stripe_stand_in import disputes
 from tests.stripe_stand_in.customers import resolve
+from tests.stripe_stand_in.money import take
 from tests.stripe_stand_in.payment_methods import Method
-from tests.stripe_stand_in.vault import Json, Refused, Vault, invalid, whole
-
-_CANCELABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+from tests.stripe_stand_in.reviews import open_review
+from tests.stripe_stand_in.vault import Json, Refused, Vault, invalid, unexpected_state, whole
 
 
 def create(vault: Vault, params: Json) -> Json:
@@ -125,133 +124,6 @@ def authenticate(vault: Vault, intent: Json, *, passed: bool) -> Json:
     return intent
 
 
-def capture(vault: Vault, intent: Json, params: Json) -> Json:
-    """POST /v1/payment_intents/{id}/capture."""
-    if intent["status"] != "requires_capture":
-        raise unexpected_state(vault, intent, "captured")
-    charge = vault.get(intent["latest_charge"])
-    final = params.get("final_capture", "true") == "true"
-    card = charge["payment_method_details"].get("card", {})
-    several = card.get("multicapture", {}).get("status") == "available"
-    if not final and not several:
-        words = "This PaymentIntent does not support multiple captures."
-        raise invalid("payment_intent_invalid_parameter", words, "final_capture")
-    amount = intent["amount_capturable"]
-    if "amount_to_capture" in params:
-        amount = whole(params, "amount_to_capture")
-    if amount > intent["amount_capturable"]:
-        words = "The amount to capture is larger than what can be captured."
-        raise invalid("amount_too_large", words, "amount_to_capture")
-    if amount:
-        take(vault, intent, charge, amount)
-    if several:
-        vault.emit("charge.updated", charge)
-        vault.emit("payment_intent.amount_capturable_updated", intent)
-    if final:
-        _close(vault, intent, charge)
-    return intent
-
-
-def _close(vault: Vault, intent: Json, charge: Json) -> None:
-    """The final capture, or the end of the authorization: what is left is released."""
-    charge["captured"] = True
-    intent.update(status="succeeded", amount_capturable=0)
-    vault.emit("charge.captured", charge)
-    vault.emit("payment_intent.succeeded", intent)
-
-
-def cancel(vault: Vault, intent: Json, params: Json) -> Json:
-    """POST /v1/payment_intents/{id}/cancel."""
-    if intent["status"] not in (*_CANCELABLE, "requires_capture"):
-        raise unexpected_state(vault, intent, "canceled")
-    if intent["amount_received"]:
-        _close(vault, intent, vault.get(intent["latest_charge"]))
-        return intent
-    _end(vault, intent, params.get("cancellation_reason"))
-    return intent
-
-
-def expire(vault: Vault, intent: Json) -> None:
-    """The authorization's time is over."""
-    charge = vault.get(intent["latest_charge"])
-    if intent["amount_received"]:
-        _close(vault, intent, charge)
-        return
-    vault.emit("charge.expired", charge)
-    _end(vault, intent, "expired")
-
-
-def _end(vault: Vault, intent: Json, reason: str | None) -> None:
-    intent.update(
-        status="canceled",
-        amount_capturable=0,
-        next_action=None,
-        canceled_at=int(time.time()),
-        cancellation_reason=reason,
-    )
-    vault.emit("payment_intent.canceled", intent)
-    if intent["review"] and vault.get(intent["review"])["open"]:
-        close_review(vault, intent, "canceled")
-
-
-def increment_authorization(vault: Vault, intent: Json, params: Json) -> Json:
-    """POST /v1/payment_intents/{id}/increment_authorization."""
-    amount = whole(params, "amount")
-    if intent["status"] != "requires_capture" or intent["amount_received"]:
-        raise unexpected_state(vault, intent, "incremented")
-    if amount <= intent["amount"]:
-        raise invalid("", "The amount has to be greater than what is authorized.", "amount")
-    charge = vault.get(intent["latest_charge"])
-    card = charge["payment_method_details"].get("card", {})
-    if card.get("incremental_authorization", {}).get("status") != "available":
-        words = "This PaymentIntent's authorization cannot be incremented."
-        raise invalid("", words, "")
-    if amount > 100_000:
-        more = {"decline_code": "insufficient_funds", "charge": charge["id"]}
-        raise Refused(402, "card_error", "card_declined", "Your card was declined.", **more)
-    intent.update(amount=amount, amount_capturable=amount)
-    charge["amount"] = card["amount_authorized"] = amount
-    vault.emit("charge.updated", charge)
-    vault.emit("payment_intent.amount_capturable_updated", intent)
-    return intent
-
-
-def open_review(vault: Vault, intent: Json, *, reason: str = "rule") -> Json:
-    """Radar wants a person to look (docs.stripe.com/radar/reviews)."""
-    charge = vault.get(intent["latest_charge"])
-    review = vault.add(
-        "prv",
-        billing_zip=None,
-        charge=charge["id"],
-        closed_reason=None,
-        open=True,
-        opened_reason=reason,
-        payment_intent=intent["id"],
-        reason=reason,
-    )
-    intent["review"] = charge["review"] = review["id"]
-    charge["outcome"] |= {"type": "manual_review", "risk_level": "elevated"}
-    vault.emit("review.opened", review)
-    return review
-
-
-def close_review(vault: Vault, intent: Json, reason: str) -> None:
-    """Somebody decided, or the payment did."""
-    review = vault.get(intent["review"])
-    review.update(open=False, closed_reason=reason, reason=reason)
-    vault.emit("review.closed", review)
-
-
-def take(vault: Vault, intent: Json, charge: Json, amount: int) -> None:
-    """Money moves: one capture of a charge."""
-    kind = "charge" if charge["payment_method_details"]["type"] == "card" else "payment"
-    made = money.book(vault, kind, charge, amount, fee=money.fee_of(amount))
-    charge["balance_transaction"] = charge["balance_transaction"] or made
-    charge["amount_captured"] += amount
-    intent["amount_received"] += amount
-    intent["amount_capturable"] = max(0, intent["amount_capturable"] - amount)
-
-
 def _ask_for_authentication(vault: Vault, intent: Json, return_url: str) -> None:
     page = "https://hooks.stripe.example/3d_secure"
     action: Json = {"type": "use_stripe_sdk", "use_stripe_sdk": {"stripe_js": page}}
@@ -265,6 +137,10 @@ def _ask_for_authentication(vault: Vault, intent: Json, return_url: str) -> None
 def _charge(vault: Vault, intent: Json, method: Method) -> None:
     if method.code:
         _decline(vault, intent, method, method.code, method.decline_code)
+    if method.charge == "declined":
+        _decline(vault, intent, method, "card_declined", "generic_decline")
+    if vault.get(intent["payment_method"])["customer"] and method.kind == "us_bank_account":
+        _refuse_without_mandate(vault, intent)
     charge = _new_charge(vault, intent, method)
     if method.kind == "us_bank_account":
         charge["status"] = "pending"
@@ -280,6 +156,15 @@ def _charge(vault: Vault, intent: Json, method: Method) -> None:
         complete(vault, intent, charge)
     if method.elevated_risk:
         open_review(vault, intent)
+
+
+def _refuse_without_mandate(vault: Vault, intent: Json) -> None:
+    mandates = [
+        one for one in vault.all("mandate") if one["payment_method"] == intent["payment_method"]
+    ]
+    if not any(one["status"] == "active" for one in mandates):
+        words = "The mandate of this PaymentMethod is not active."
+        raise invalid("payment_intent_mandate_invalid", words, "payment_method")
 
 
 def complete(vault: Vault, intent: Json, charge: Json) -> None:
@@ -358,10 +243,3 @@ def _decline(vault: Vault, intent: Json, method: Method, code: str, decline_code
     vault.emit("charge.failed", charge)
     vault.emit("payment_intent.payment_failed", intent)
     raise Refused(402, "card_error", **error, payment_intent=vault.show(intent))
-
-
-def unexpected_state(vault: Vault, intent: Json, verb: str) -> Refused:
-    """The PaymentIntent is not where the verb begins."""
-    words = f"This PaymentIntent could not be {verb} because it has a status of {intent['status']}."
-    shown = vault.show(intent)
-    return invalid("payment_intent_unexpected_state", words, "", payment_intent=shown)

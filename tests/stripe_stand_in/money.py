@@ -50,6 +50,16 @@ def book(
     return str(made["id"])
 
 
+def take(vault: Vault, intent: Json, charge: Json, amount: int) -> None:
+    """Money moves: one capture of a charge."""
+    kind = "charge" if charge["payment_method_details"]["type"] == "card" else "payment"
+    made = book(vault, kind, charge, amount, fee=fee_of(amount))
+    charge["balance_transaction"] = charge["balance_transaction"] or made
+    charge["amount_captured"] += amount
+    intent["amount_received"] += amount
+    intent["amount_capturable"] = max(0, intent["amount_capturable"] - amount)
+
+
 def settle(vault: Vault) -> None:
     """Time passes: every balance transaction becomes available."""
     for balance in vault.all("balance_transaction"):

@@ -13,7 +13,10 @@ class Method:
 
     code, decline_code: why it is declined; empty: it is not.
     authentication: "" | "always" (3-D Secure at every payment with the payer).
-    refund: "" | "pending" | "fails" (succeeds first) | "action".
+    charge: what a charge after saving comes to, "" | "declined".
+    capture: "" | "pending" | "refused" (the hold stands) | "expired" (it does not).
+    increment: "" | "declined".
+    refund: "" | "pending" | "refused" | "action".
     dispute: "" or the status a dispute begins with as soon as the money is taken.
     elevated_risk: Radar opens a review.
     bank_result: what a debit comes to, "succeeds" | "fails" | "dispute" (succeeds first).
@@ -26,6 +29,9 @@ class Method:
     decline_code: str = ""
     advice_code: str = ""
     authentication: str = ""
+    charge: str = ""
+    capture: str = ""
+    increment: str = ""
     refund: str = ""
     dispute: str = ""
     elevated_risk: bool = False
@@ -53,8 +59,14 @@ METHODS = {
         last4="0069", code="expired_card", decline_code="expired_card"
     ),
     "pm_card_authenticationRequired": Method(last4="3184", authentication="always"),
+    "pm_card_chargeCustomerFail": Method(last4="0341", charge="declined"),
+    # Stripe has no test cards for these; its documentation says that they happen.
+    "pm_card_pendingCapture": Method(last4="0001", capture="pending"),
+    "pm_card_captureRefused": Method(last4="0002", capture="refused"),
+    "pm_card_captureExpired": Method(last4="0003", capture="expired"),
+    "pm_card_incrementDeclined": Method(last4="0004", increment="declined"),
     "pm_card_pendingRefund": Method(last4="7726", refund="pending"),
-    "pm_card_refundFail": Method(last4="5126", refund="fails"),
+    "pm_card_refundRefused": Method(last4="5126", refund="refused"),
     "pm_card_refundAction": Method(last4="0000", refund="action"),
     "pm_card_createDispute": Method(last4="0259", dispute="needs_response"),
     "pm_card_createDisputeInquiry": Method(last4="1976", dispute="warning_needs_response"),

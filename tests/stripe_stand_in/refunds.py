@@ -19,6 +19,8 @@ def create(vault: Vault, params: Json) -> Json:
     if not 0 < amount <= left:
         raise invalid("", "Refund amount is greater than unrefunded amount on charge.", "amount")
     behaviour = vault.behaviours[charge["payment_method"]]
+    if behaviour.refund == "refused":
+        raise invalid("charge_not_refundable", "This charge cannot be refunded.", "")
     pending = behaviour.refund == "pending" or behaviour.kind == "us_bank_account"
     status = {"action": "requires_action"}.get(
         behaviour.refund, "pending" if pending else "succeeded"

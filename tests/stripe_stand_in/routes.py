@@ -12,7 +12,7 @@ from typing import Any
 
 from stripe import params as types
 
-from tests.stripe_stand_in import customers, disputes, intents, refunds
+from tests.stripe_stand_in import customers, disputes, holds, intents, refunds
 from tests.stripe_stand_in.vault import Json, Refused, Vault, invalid
 
 # Address part -> (kind, by what it can be listed; None: not listed here).
@@ -82,12 +82,12 @@ VERBS: dict[tuple[str, str], tuple[Verb, Any]] = {
         types.PaymentIntentConfirmParams,
     ),
     ("payment_intents", "capture"): (
-        _on_intent(intents.capture),
+        _on_intent(holds.capture),
         types.PaymentIntentCaptureParams,
     ),
-    ("payment_intents", "cancel"): (_on_intent(intents.cancel), types.PaymentIntentCancelParams),
+    ("payment_intents", "cancel"): (_on_intent(holds.cancel), types.PaymentIntentCancelParams),
     ("payment_intents", "increment_authorization"): (
-        _on_intent(intents.increment_authorization),
+        _on_intent(holds.increment_authorization),
         types.PaymentIntentIncrementAuthorizationParams,
     ),
     ("refunds", ""): (

@@ -54,6 +54,7 @@ class Vault:
         self.events: list[Json] = []
         self.card_features = {"multicapture", "incremental_authorization"}
         self.behaviours: dict[str, Method] = {}  # by payment method
+        self.pending_captures: dict[str, tuple[int, bool]] = {}  # amount and finality, by intent
         self.paid_out: dict[str, str] = {}  # balance transaction -> payout
 
     def add(self, prefix: str, **members: Any) -> Json:
@@ -172,3 +173,10 @@ def whole(params: Json, name: str) -> int:
         return int(params[name])
     except (KeyError, ValueError):
         raise invalid("parameter_missing", f"Missing required param: {name}.", name) from None
+
+
+def unexpected_state(vault: Vault, intent: Json, verb: str) -> Refused:
+    """The PaymentIntent is not where the verb begins."""
+    words = f"This PaymentIntent could not be {verb} because it has a status of {intent['status']}."
+    shown = vault.show(intent)
+    return invalid("payment_intent_unexpected_state", words, "", payment_intent=shown)

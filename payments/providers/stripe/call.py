@@ -221,7 +221,14 @@ class Call:
             limited = status == 429 or code == "rate_limit"
             standard = "provider_rate_limited" if limited else "provider_credentials_refused"
             refused = refusal(standard, message, provider_code=code)
-            raise Ended(Result(outcome=Outcome.NOT_SENT, exchange=exchange, error=refused))
+            raise Ended(
+                Result(
+                    outcome=Outcome.NOT_SENT,
+                    exchange=exchange,
+                    error=refused,
+                    retry_after_seconds=_retry_after_seconds(answer.headers),
+                )
+            )
         if code == "idempotency_key_in_use" or (status == 409 and not code):
             in_use = refusal("provider_key_in_use", message, provider_code=code)
             raise Ended(_unknown(exchange, in_use, idempotency_conflict=True))
@@ -269,6 +276,12 @@ class Call:
             duration_ms=self._wire.duration_ms,
             failure=failure,
         )
+
+
+def _retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Stripe's wish for when to come again, in whole seconds; None where it says nothing."""
+    value = headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdecimal() and len(value) < 6 else None
 
 
 def objects_of(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:

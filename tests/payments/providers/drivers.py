@@ -14,14 +14,25 @@ from urllib.parse import urlencode
 import urllib3
 
 from payments.providers.base import Credentials, PaymentSnapshot, Provider
+from payments.providers.objects import DisputeSnapshot, MethodSnapshot, RefundSnapshot
 from payments.providers.stripe.intents import CARD_FEATURES
 from payments.providers.stripe.provider import StripeProvider
 from tests.payments.providers.driver import (
     ASKS_PAYER,
     BANK_DEBIT,
+    BANK_DEBIT_REFUSED,
     GOOD_CARD,
+    LOSES_HOLD,
     LOST_CARD,
+    REFUND_ASKS_PAYER,
+    REFUSES_CAPTURE,
+    REFUSES_INCREMENT,
+    REFUSES_REFUND,
+    RISKY_CARD,
+    SAVED_BUT_DECLINED,
     SHORT_OF_MONEY,
+    SLOW_CAPTURE,
+    SLOW_REFUND,
     Driver,
 )
 from tests.payments.providers.sandbox_driver import SandboxDriver
@@ -83,6 +94,16 @@ class StripeStandInDriver(StripeDriver):
         LOST_CARD: "pm_card_visa_chargeDeclinedLostCard",
         ASKS_PAYER: "pm_card_authenticationRequired",
         BANK_DEBIT: "pm_usBankAccount",
+        BANK_DEBIT_REFUSED: "pm_usBankAccount_insufficientFunds",
+        SLOW_CAPTURE: "pm_card_pendingCapture",
+        REFUSES_CAPTURE: "pm_card_captureRefused",
+        LOSES_HOLD: "pm_card_captureExpired",
+        REFUSES_INCREMENT: "pm_card_incrementDeclined",
+        SLOW_REFUND: "pm_card_pendingRefund",
+        REFUSES_REFUND: "pm_card_refundRefused",
+        REFUND_ASKS_PAYER: "pm_card_refundAction",
+        RISKY_CARD: "pm_card_riskLevelElevated",
+        SAVED_BUT_DECLINED: "pm_card_chargeCustomerFail",
     }
     lacks: ClassVar = {
         "a_500_before_the_work_leaves_the_key_usable": "Stripe replays a stored 500 for ever",
@@ -97,11 +118,9 @@ class StripeStandInDriver(StripeDriver):
 
     def captured(self, reference: str) -> list[int]:
         """From the balance: each capture of a charge has a transaction of its own."""
-        charges = self.call("GET", "/v1/charges?limit=100")["data"]
-        mine = {one["id"] for one in charges if one["metadata"].get("florin_payment") == reference}
-        moves = self.call("GET", "/v1/balance_transactions?limit=100")["data"]
+        mine, moves = self._charges(reference), self._objects("balance_transaction")
         captures = [one for one in moves if one["type"] in ("charge", "payment")]
-        return [one["amount"] for one in captures[::-1] if one["source"] in mine]
+        return [one["amount"] for one in captures if one["source"] in mine]
 
     def confirm_as_payer(self, snapshot: PaymentSnapshot, method: str) -> None:
         """As Stripe.js does: number to payment method, then confirm with the client secret."""
@@ -114,26 +133,105 @@ class StripeStandInDriver(StripeDriver):
 
     def authenticate(self, snapshot: PaymentSnapshot, *, passed: bool) -> None:
         """By control."""
-        form = {"payment_intent": snapshot.provider_reference, "passed": str(passed).lower()}
-        self.call("POST", "/_control/authenticate", form)
+        self._stage("authenticate", snapshot, passed=str(passed).lower())
 
     def break_next(self, fault: str) -> None:
         """By control."""
-        self.call("POST", "/_control/faults", {fault: "1"})
+        self._control("faults", **{fault: "1"})
 
     def let_the_bank_answer(self, snapshot: PaymentSnapshot) -> None:
         """By control."""
-        form = {"payment_intent": snapshot.provider_reference}
-        self.call("POST", "/_control/bank_answers", form)
+        self._stage("bank_answers", snapshot)
 
     def settle(self) -> None:
         """By control."""
-        self.call("POST", "/_control/settle")
+        self._control("settle")
 
     def events(self) -> list[bytes]:
         """By control."""
-        events = self.call("POST", "/_control/events")["data"]
-        return [json.dumps(event).encode() for event in events]
+        return [json.dumps(event).encode() for event in self._control("events")["data"]]
+
+    def refunded(self, reference: str) -> list[int]:
+        """Every refund that ever was told as succeeded."""
+        mine = self._charges(reference)
+        told = [event["data"]["object"] for event in self._control("events")["data"]]
+        paid = {
+            one["id"]: one["amount"]
+            for one in told
+            if one["object"] == "refund" and one["status"] == "succeeded" and one["charge"] in mine
+        }
+        return list(paid.values())
+
+    def balance(self, reference: str) -> int:
+        """Every balance transaction of the charge, its refunds and its disputes."""
+        mine = self._charges(reference)
+        beside = [*self._objects("refund"), *self._objects("dispute")]
+        sources = mine | {one["id"] for one in beside if one["charge"] in mine}
+        moves = self._objects("balance_transaction")
+        return sum(one["amount"] for one in moves if one["source"] in sources)
+
+    def expire(self, snapshot: PaymentSnapshot) -> None:
+        """By control."""
+        self._stage("expire", snapshot)
+
+    def finish_capture(self, snapshot: PaymentSnapshot, *, succeeded: bool) -> None:
+        """By control; Stripe documents no capture that is refused after it was processing."""
+        assert succeeded, "Bug! Stripe has no pending capture that fails."
+        self._stage("finish_capture", snapshot)
+
+    def finish_refund(self, refund: RefundSnapshot, result: str) -> None:
+        """By control."""
+        self._control("refund", refund=refund.provider_reference, status=result)
+
+    def refund_in_dashboard(self, snapshot: PaymentSnapshot, amount_minor: int) -> None:
+        """By control."""
+        self._stage("dashboard_refund", snapshot, amount=str(amount_minor))
+
+    def open_dispute(
+        self, snapshot: PaymentSnapshot, *, stage: str = "chargeback", amount_minor: int = 0
+    ) -> None:
+        """By control."""
+        status = "warning_needs_response" if stage == "inquiry" else "needs_response"
+        self._stage("dispute", snapshot, status=status, amount=str(amount_minor))
+
+    def decide_dispute(self, dispute: DisputeSnapshot, result: str, *, lost_minor: int = 0) -> None:
+        """By control, in Stripe's words: what is withdrawn is won, what ran out of time lost."""
+        about = dispute.provider_reference
+        if result == "escalated":
+            self._control("escalate", dispute=about)
+        elif result == "prevented":
+            self._control("decide", dispute=about, status="prevented")
+        elif result == "lost_in_part":
+            back = str(dispute.amount_minor - lost_minor)
+            self._control("decide", dispute=about, reinstated=back)
+        else:
+            won = result in ("won", "withdrawn")
+            self._control("decide", dispute=about, won=str(won).lower())
+
+    def return_debit(self, snapshot: PaymentSnapshot, code: str) -> None:
+        """By control."""
+        self._stage("return_debit", snapshot, return_code=code)
+
+    def decide_review(self, snapshot: PaymentSnapshot, *, approved: bool) -> None:
+        """By control."""
+        self._stage("close_review", snapshot, reason="approved" if approved else "canceled")
+
+    def revoke_mandate(self, method: MethodSnapshot) -> None:
+        """By control."""
+        self._control("revoke_mandate", mandate=method.mandate_reference)
+
+    def _control(self, verb: str, **form: str) -> dict[str, Any]:
+        return self.call("POST", f"/_control/{verb}", form)
+
+    def _stage(self, verb: str, snapshot: PaymentSnapshot, **form: str) -> None:
+        self._control(verb, payment_intent=snapshot.provider_reference, **form)
+
+    def _objects(self, kind: str) -> list[dict[str, Any]]:
+        return list(self._control("objects", kind=kind)["data"])
+
+    def _charges(self, reference: str) -> set[str]:
+        found = self._objects("charge")
+        return {one["id"] for one in found if one["metadata"].get("florin_payment") == reference}
 
 
 _CONFIRM_WHOLE = "localstripe takes no automatic_payment_methods, return_url or description"
