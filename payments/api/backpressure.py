@@ -27,6 +27,8 @@ from webhooks import backlog
 LOOK_EVERY_SECONDS = 1.0
 # An operation is tried again when it is due, within a second; this late, the round is not coming.
 OVERDUE_AFTER_SECONDS = 30
+# A pool that grows with the first load makes threads wait too, for some milliseconds.
+POOL_WAIT_SECONDS = 1.0
 RETRY_AFTER_SECONDS = 5
 WEBHOOK_RETRY_AFTER_SECONDS = 60
 
@@ -57,8 +59,15 @@ class _Seen:
 class Pressure:
     """What one process knows of how far behind the installation is. Thread-safe."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        waiting_threads: Callable[[], int] | None = None,
+    ) -> None:
         self._clock = clock
+        self._waiting_threads = waiting_threads or _waiting_for_a_connection
+        self._waiting_since = 0.0
         self._lock = threading.Lock()
         self._next_look = 0.0
         self._looks = 0
@@ -76,7 +85,7 @@ class Pressure:
         """Raises FlorinError(service_unavailable) when a provider's webhook has to come again."""
         self._look()
         late = self._seen.inbox_late_seconds > settings.FLORIN_WEBHOOK_BUSY_INBOX_SECONDS
-        if late or self._waiting_threads() > settings.FLORIN_TOO_BUSY_POOL_WAITING:
+        if late or self._pool_is_exhausted():
             logger.warning("backpressure.webhook_refused", late=late)
             raise FlorinError(
                 ErrorCode.service_unavailable, retry_after_seconds=WEBHOOK_RETRY_AFTER_SECONDS
@@ -90,14 +99,15 @@ class Pressure:
             return "operations"
         if seen.inbox_late_seconds > settings.FLORIN_TOO_BUSY_INBOX_SECONDS:
             return "inbox"
-        if self._waiting_threads() > settings.FLORIN_TOO_BUSY_POOL_WAITING:
-            return "database pool"
-        return ""
+        return "database pool" if self._pool_is_exhausted() else ""
 
-    def _waiting_threads(self) -> int:
-        """How many threads of this process wait for a database connection; no query."""
-        pool = getattr(connection, "pool", None)
-        return pool.get_stats().get("requests_waiting", 0) if pool is not None else 0
+    def _pool_is_exhausted(self) -> bool:
+        """Whether too many threads have been waiting for a connection for a while."""
+        if self._waiting_threads() <= settings.FLORIN_TOO_BUSY_POOL_WAITING:
+            self._waiting_since = 0.0
+            return False
+        self._waiting_since = self._waiting_since or self._clock()
+        return self._clock() - self._waiting_since >= POOL_WAIT_SECONDS
 
     def _look(self) -> None:
         """Look if it is time; a second thread goes on with what the last look found."""
@@ -128,6 +138,12 @@ class Pressure:
             )
             overdue = dict(cursor.fetchall())
         self._seen.overdue, self._seen.overdue_total = overdue, sum(overdue.values())
+
+
+def _waiting_for_a_connection() -> int:
+    """How many threads of this process wait for a database connection; no query."""
+    pool = getattr(connection, "pool", None)
+    return int(pool.get_stats().get("requests_waiting", 0)) if pool is not None else 0
 
 
 pressure = Pressure()

@@ -20,12 +20,12 @@ PERMITS = 2
 
 def quick_breakers(**more: Any) -> override_settings:
     """Breakers that open after four failed calls and try two again after a second."""
-    return override_settings(
-        FLORIN_BREAKER_MINIMUM_CALLS=MINIMUM_CALLS,
-        FLORIN_BREAKER_OPEN_SECONDS=OPEN_SECONDS,
-        FLORIN_BREAKER_PERMITS=PERMITS,
-        **more,
-    )
+    quick = {
+        "FLORIN_BREAKER_MINIMUM_CALLS": MINIMUM_CALLS,
+        "FLORIN_BREAKER_OPEN_SECONDS": OPEN_SECONDS,
+        "FLORIN_BREAKER_PERMITS": PERMITS,
+    }
+    return override_settings(**quick | more)
 
 
 def name_of(shop: Shop, operation_class: str = "create") -> str:

@@ -12,7 +12,8 @@ from payments.actions.answer_request import answer_request
 from payments.actions.apply_provider_event import _attempt_for
 from payments.actions.change import Cause
 from payments.actions.record_outcome import record_outcome, retry_delay
-from payments.actions.resume_payment import lease_operation, resume_due
+from payments.actions.resume_payment import lease_operation
+from payments.actions.resume_rounds import resume_due
 from payments.idempotency import Answer, Claim
 from payments.models import Payment, ProviderOperation
 from payments.providers.base import (
@@ -299,7 +300,7 @@ def test_an_operation_that_another_poller_took_meanwhile_is_left_to_it(shop: Sho
 
     def clock() -> Any:
         asked.append(1)
-        if len(asked) == 2:  # between the list of what is due and the first lease
+        if len(asked) == 3:  # between the list of what is due and the first lease
             lease_operation(operation.pk, now=shop.now())
         return shop.now()
 

@@ -9,7 +9,8 @@ import pytest
 from payments.actions.answer_request import complete_requests
 from payments.actions.call_provider import drive
 from payments.actions.change import Cause
-from payments.actions.resume_payment import lease_operation, resume_due
+from payments.actions.resume_payment import lease_operation
+from payments.actions.resume_rounds import resume_due
 from payments.errors import FlorinError
 from payments.idempotency import Claim
 from payments.models import IdempotencyKey, Payment, ProviderOperation

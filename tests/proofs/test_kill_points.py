@@ -16,7 +16,7 @@ import pytest
 from django.db import connections
 
 from payments.actions.answer_request import complete_requests
-from payments.actions.resume_payment import resume_due
+from payments.actions.resume_rounds import resume_due
 from payments.errors import FlorinError
 from payments.models import IdempotencyKey, Payment
 from tests.databases import TestDatabases

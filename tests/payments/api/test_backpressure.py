@@ -81,7 +81,7 @@ def late_news(shop: Shop) -> Iterator[None]:
         received_at=datetime.now(UTC) - timedelta(hours=1),
     )
     yield
-    InboxEvent.objects.filter(pk=received.id).delete()
+    InboxEvent.objects.filter(pk=received.id).update(due_at=datetime.now(UTC))
 
 
 def after_looks(
@@ -130,3 +130,19 @@ def test_it_looks_at_most_once_a_second_with_one_query() -> None:
                 pressure.refuse_webhook()
         queries.append(len(captured))
     assert queries == [1, 0, 1, 0, 1, 0]
+
+
+def test_threads_that_queue_for_connections_for_a_while_are_a_sign() -> None:
+    clock, waiting = [100.0], [50]
+    pressure = Pressure(clock=lambda: clock[0], waiting_threads=lambda: waiting[0])
+    pressure.refuse_payment("mer_any")
+    clock[0] += 0.5
+    pressure.refuse_payment("mer_any")
+    clock[0] += 0.5
+    with pytest.raises(FlorinError) as refused:
+        pressure.refuse_payment("mer_any")
+    assert refused.value.code is ErrorCode.too_busy
+    with pytest.raises(FlorinError):
+        pressure.refuse_webhook()
+    waiting[0] = 0
+    pressure.refuse_payment("mer_any")
