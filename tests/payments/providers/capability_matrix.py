@@ -13,13 +13,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.payments.providers import scenarios_fault, scenarios_payment, scenarios_webhook
+from tests.payments.providers import (
+    scenarios_capture,
+    scenarios_dispute,
+    scenarios_fault,
+    scenarios_method,
+    scenarios_payment,
+    scenarios_refund,
+    scenarios_webhook,
+)
 from tests.payments.providers.conformance import SCENARIOS
 from tests.payments.providers.drivers import DRIVERS
 
 # Importing them has filled the registry; this is the order in which they are shown.
 SCENARIO_MODULES = [
-    module.__name__ for module in (scenarios_payment, scenarios_fault, scenarios_webhook)
+    module.__name__
+    for module in (
+        scenarios_payment,
+        scenarios_capture,
+        scenarios_refund,
+        scenarios_dispute,
+        scenarios_method,
+        scenarios_fault,
+        scenarios_webhook,
+    )
 ]
 ORDERED = sorted(SCENARIOS, key=lambda name: SCENARIO_MODULES.index(SCENARIOS[name].__module__))
 

@@ -11,9 +11,9 @@ import pytest
 from tests.payments.providers.driver import Driver
 from tests.payments.providers.drivers import (
     LocalstripeDriver,
-    SandboxDriver,
     StripeStandInDriver,
 )
+from tests.payments.providers.sandbox_driver import SandboxDriver
 from tests.processes import RunningProcess, running
 
 

@@ -19,7 +19,7 @@ import urllib3
 
 from config import processes
 from payments.providers.sandbox.errors import DECLINES
-from payments.providers.sandbox.service import instruments
+from payments.providers.sandbox.service import behaviour, instruments
 from tests.payments.providers.receiver import eventually
 from tests.payments.sandbox_account import SandboxAccount
 from tests.processes import RunningProcess, running
@@ -219,7 +219,7 @@ def test_a_number_is_taken_by_the_tokeniser_only(account: SandboxAccount) -> Non
 
 @pytest.mark.parametrize("row", instruments.BY_TOKEN.values(), ids=lambda row: row.name)
 def test_every_instrument_does_what_its_row_says(
-    row: instruments.Instrument, account: SandboxAccount
+    row: behaviour.Instrument, account: SandboxAccount
 ) -> None:
     account.set(hang_seconds=0.1, slow_seconds=0.1, bank_result_after_seconds=60)
     account.set(capture_result_after_seconds=60, late_failure_after_seconds=60)
@@ -244,7 +244,7 @@ def test_every_instrument_does_what_its_row_says(
     assert len(account.movements()) == (ended[0]["status"] == "captured")
 
 
-def _expected_end(row: instruments.Instrument) -> str:
+def _expected_end(row: behaviour.Instrument) -> str:
     if row.decline or row.capture in {"refused", "hold_lost"}:
         return "declined"
     by_capture = {"asynchronous_refused": "authorized", "asynchronous_hold_lost": "failed"}
@@ -263,7 +263,7 @@ def _luhn(number: str) -> int:
 
 
 def test_every_decline_of_the_sandbox_has_a_standard_code() -> None:
-    assert set(DECLINES) == set(instruments.DECLINES)
+    assert set(DECLINES) == set(behaviour.DECLINES)
 
 
 @pytest.mark.parametrize(
