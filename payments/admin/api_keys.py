@@ -40,7 +40,7 @@ class ApiKeyAdmin(HistoryAdmin):
         "used_shown",
         "created_shown",
     )
-    list_select_related = ("merchant",)
+    list_select_related = ("merchant", "use")
     list_filter = ("kind", "livemode")
     ordering = ("-pk",)
     sortable_by = ()

@@ -15,6 +15,9 @@ from django.urls import NoReverseMatch, reverse
 
 from payments.admin.access import may
 
+# The one page outside the back office: what merchants' engineers read.
+_REFERENCE = "api-reference"
+
 # title, icon, name of the page, permission its page asks for
 _Item = tuple[str, str, str, str]
 
@@ -61,6 +64,7 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
                 "webhooks_webhookendpoint_changelist",
                 "webhooks.view_webhookendpoint",
             ),
+            ("API reference", "api", _REFERENCE, ""),
         ),
     ),
     (
@@ -126,7 +130,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 def _entry(item: _Item) -> dict[str, Any] | None:
     title, icon, page, permission = item
     try:
-        link = reverse(f"admin:{page}")
+        link = reverse(page if page == _REFERENCE else f"admin:{page}")
     except NoReverseMatch:
         return None
     entry: dict[str, Any] = {"title": title, "icon": icon, "link": link}

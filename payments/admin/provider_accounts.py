@@ -50,7 +50,7 @@ class ProviderAccountAdmin(HistoryAdmin):
     list_filter = ("provider", "livemode", "active")
     ordering = ("-pk",)
     sortable_by = ()
-    actions_detail = ("check", "make_default", "open_or_close", "replace_secrets")
+    actions_detail = ("test_connection", "make_default", "open_or_close", "replace_secrets")
     fieldsets = (
         (
             "Provider account",
@@ -130,7 +130,7 @@ class ProviderAccountAdmin(HistoryAdmin):
         icon="network_check",
         permissions=["verb"],
     )
-    def check(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def test_connection(self, request: HttpRequest, object_id: str) -> HttpResponse:
         account = _account_to_change(request, object_id, decides_about_money=False)
 
         def ask(form: OnceForm) -> Done:

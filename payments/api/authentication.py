@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from audit.log import Actor, set_actor
 from payments.errors import ErrorCode, FlorinError
-from payments.models import ApiKey, Merchant
+from payments.models import ApiKey, ApiKeyUse, Merchant
 from payments.scopes import opens, scope_of
 
 CACHE_SECONDS = 4.0
@@ -144,7 +143,7 @@ def forget_callers() -> None:
 
 def _look_up(digest: str, now: datetime) -> Caller:
     row = (
-        ApiKey.objects.select_related("merchant")
+        ApiKey.objects.select_related("merchant", "use")
         .filter(hashed_key=digest, revoked_at__isnull=True)
         .first()
     )
@@ -169,8 +168,10 @@ def _look_up(digest: str, now: datetime) -> Caller:
 
 def _note_use(key: ApiKey, now: datetime) -> None:
     """Write down that the key is in use, unless that was done within the last minute."""
-    stale = now - LAST_USE_IS_TRUE_TO
-    if key.last_used_at is None or key.last_used_at <= stale:
-        # The condition is repeated: of several processes one writes. It leaves no history.
-        unwritten = Q(last_used_at__isnull=True) | Q(last_used_at__lte=stale)
-        ApiKey.objects.filter(unwritten, pk=key.pk).update(last_used_at=now)
+    if key.last_used_at is None or key.last_used_at <= now - LAST_USE_IS_TRUE_TO:
+        ApiKeyUse.objects.bulk_create(
+            [ApiKeyUse(key=key, last_used_at=now)],
+            update_conflicts=True,
+            unique_fields=["key"],
+            update_fields=["last_used_at"],
+        )

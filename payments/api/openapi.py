@@ -1,4 +1,4 @@
-"""The API's description for programs (`/v1/openapi.json`) and for people (`/docs/api`).
+"""The API's description for programs, `/v1/openapi.json`; people read payments.api.reference.
 
 Mental model: the document is made from the views once per process and served as bytes; nobody
 needs a key to read it. `docs/openapi.json` is the same document, kept so that a change of the API
@@ -11,10 +11,7 @@ import json
 from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 
@@ -29,41 +26,28 @@ class OperationSchema(AutoSchema):
 
     def get_extensions(self) -> dict[str, Any]:
         """`x-scope`, such as "payments:write"; nothing where no restricted key is let in."""
-        view = self.view
-        if SecretKeyRequired not in view.permission_classes:
+        if SecretKeyRequired not in self.view.permission_classes:
             return {}
-        return {SCOPE: scope_of(view.resource, self.method)}
+        resource: str = getattr(self.view, "resource", "")
+        return {SCOPE: scope_of(resource, self.method)}
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):
-    """The kinds of key, as security schemes."""
-
-    target_class = "payments.api.authentication.ApiKeyAuthentication"
-    name = ["secretKey", "restrictedKey", "publishableKey"]
-
-    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
-        return [
-            {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "A secret key, `sk_test_...` or `sk_live_...`. Server only.",
-            },
-            {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "A restricted key with the scope named here, `rk_test_...` or "
-                "`rk_live_...`. Server only.",
-            },
-            {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "A publishable key, `pk_test_...` or `pk_live_...`.",
-            },
-        ]
+SECURITY_SCHEMES = {
+    name: {"type": "http", "scheme": "bearer", "description": words}
+    for name, words in {
+        "secretKey": "A secret key, `sk_test_...` or `sk_live_...`. Server only.",
+        "restrictedKey": (
+            "A restricted key with the scope named here, `rk_test_...` or `rk_live_...`. "
+            "Server only."
+        ),
+        "publishableKey": "A publishable key, `pk_test_...` or `pk_live_...`.",
+    }.items()
+}
 
 
 def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """What holds everywhere, added to the finished document: headers, no unknown parameters."""
+    """What holds everywhere, added to the finished document: keys, headers, no unknown names."""
+    result["components"]["securitySchemes"] = SECURITY_SCHEMES
     result["components"]["headers"] = {
         "Request-Id": {
             "description": "Names this request; tell it to support.",
@@ -118,8 +102,3 @@ def document_text() -> str:
 def document(request: HttpRequest) -> HttpResponse:
     """`/v1/openapi.json`"""
     return HttpResponse(document_text(), content_type="application/json")
-
-
-def reference(request: HttpRequest) -> HttpResponse:
-    """`/docs/api`: the document, browsable; everything it loads comes from this installation."""
-    return render(request, "docs/api.html", {"version": settings.FLORIN_API_VERSION})

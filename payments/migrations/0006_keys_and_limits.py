@@ -11,6 +11,22 @@ class Migration(migrations.Migration):
     dependencies = [("payments", "0005_whole_life")]
 
     operations = [
+        migrations.CreateModel(
+            name="ApiKeyUse",
+            fields=[
+                (
+                    "key",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="use",
+                        serialize=False,
+                        to="payments.apikey",
+                    ),
+                ),
+                ("last_used_at", models.DateTimeField()),
+            ],
+        ),
         migrations.RemoveConstraint(
             model_name="apikey",
             name="api_key_kind_known",
@@ -22,11 +38,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="apikey",
             name="expires_at",
-            field=models.DateTimeField(blank=True, null=True),
-        ),
-        migrations.AddField(
-            model_name="apikey",
-            name="last_used_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(

@@ -12,13 +12,14 @@ from payments.models.customer import (
 )
 from payments.models.dispute import Dispute, EvidenceFile
 from payments.models.idempotency import IdempotencyKey
-from payments.models.merchant import ApiKey, Merchant, ProviderAccount
+from payments.models.merchant import ApiKey, ApiKeyUse, Merchant, ProviderAccount
 from payments.models.payment import Payment, Transition
 from payments.models.refund import Refund
 from payments.models.review import ReviewCase
 
 __all__ = [
     "ApiKey",
+    "ApiKeyUse",
     "Attempt",
     "Capture",
     "Customer",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import datetime
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -86,7 +87,7 @@ class ApiKey(models.Model):
 
     A key is `<kind>_<mode>_<32 random bytes>`; with 256 bits of entropy one round of SHA-256
     is enough, and the lookup is one index read. Only restricted keys name `scopes`. A key that
-    was rotated has a `successor` and expires; `last_used_at` is true to a minute or so.
+    was rotated has a `successor` and expires.
     """
 
     class Kind(models.TextChoices):
@@ -107,10 +108,9 @@ class ApiKey(models.Model):
     )
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
-    history = HistoricalRecords(excluded_fields=["hashed_key", "last_used_at"])
+    history = HistoricalRecords(excluded_fields=["hashed_key"])
 
     class Meta:
         constraints = [
@@ -136,6 +136,14 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.prefix}… ({self.id})"
 
+    @property
+    def last_used_at(self) -> datetime | None:
+        """When the key was used, true to a minute or so; None when it never was."""
+        try:
+            return self.use.last_used_at
+        except ApiKeyUse.DoesNotExist:
+            return None
+
     @staticmethod
     def digest(key: str) -> str:
         """The stored form of a key."""
@@ -146,6 +154,18 @@ class ApiKey(models.Model):
         """A new key in clear, to be shown once."""
         start = _KEY_STARTS[cls.Kind(kind)]
         return f"{start}_{'live' if livemode else 'test'}_{secrets.token_urlsafe(32)}"
+
+
+class ApiKeyUse(models.Model):
+    """When a key was last used: beside the key, because it is no configuration with a history."""
+
+    key = models.OneToOneField(
+        ApiKey, on_delete=models.PROTECT, primary_key=True, related_name="use"
+    )
+    last_used_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.key_id} at {self.last_used_at:%Y-%m-%d %H:%M}"
 
 
 _KEY_STARTS = {

@@ -95,7 +95,7 @@ def test_a_key_is_rotated_with_an_overlap_and_shown_once(shop: Shop, person: Sta
 def test_the_page_of_a_key_says_when_it_was_used(shop: Shop, person: Staff) -> None:
     key = ApiKey.objects.get(merchant=shop.merchant, kind="secret")
     assert Api(shop.secret_key).get("/v1/balance").status_code == 200
-    key.refresh_from_db()
+    key = ApiKey.objects.get(pk=key.pk)
     assert key.last_used_at is not None
     shown = key.last_used_at.strftime("%d %b %Y, %H:%M:%S")
     assert shown in text_of(person, "payments_apikey_change", key.pk)
@@ -119,7 +119,7 @@ def test_others_reach_none_of_these_verbs(
     pages = {
         "apikey_rotate": key.pk,
         "apikey_revoke": key.pk,
-        "provideraccount_check": shop.account.pk,
+        "provideraccount_test_connection": shop.account.pk,
         "provideraccount_make_default": shop.account.pk,
         "provideraccount_open_or_close": shop.account.pk,
         "provideraccount_replace_secrets": shop.account.pk,
@@ -184,11 +184,12 @@ def test_webhook_secrets_are_rotated_with_an_overlap(shop: Shop, person: Staff) 
 
 
 def test_a_connection_is_tested_in_words(shop: Shop, person: Staff) -> None:
-    good = send(person, account_url("check", shop.account))
+    good = send(person, account_url("test_connection", shop.account))
     page = person.client.get(good["Location"]).content.decode()
     assert "The provider answered and took the credentials." in page
     bad = open_second(person, shop, secret_key="not-a-key")
-    page = person.client.get(send(person, account_url("check", bad))["Location"]).content.decode()
+    refused = send(person, account_url("test_connection", bad))
+    page = person.client.get(refused["Location"]).content.decode()
     assert "The provider answered and took" not in page
     assert f"{bad.name}: " in page
     assert "provider_account.checked" in audited("provider_account", bad.pk)
@@ -200,4 +201,4 @@ def test_where_live_money_goes_is_decided_by_those_who_handle_live_keys(shop: Sh
     for verb in ("make_default", "open_or_close", "replace_secrets"):
         assert everyday.client.get(account_url(verb, live)).status_code == 403
         assert trusted.client.get(account_url(verb, live)).status_code == 200
-    assert everyday.client.get(account_url("check", live)).status_code == 200
+    assert everyday.client.get(account_url("test_connection", live)).status_code == 200

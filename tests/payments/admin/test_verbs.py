@@ -283,7 +283,7 @@ def test_pages_of_what_does_not_exist_are_404(staff: Callable[[str], Staff]) -> 
         "apikey_revoke",
         "apikey_rotate",
         "provideraccount_replace_secrets",
-        "provideraccount_check",
+        "provideraccount_test_connection",
         "provideraccount_make_default",
         "provideraccount_open_or_close",
         "provideraccount_add_for",

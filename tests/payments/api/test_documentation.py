@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
@@ -19,7 +18,6 @@ from payments.api.measurements import GROUPS
 from payments.api.openapi import document_text
 from payments.errors import ErrorCode
 from payments.providers.refusals import STANDARD
-from tests.processes import RunningProcess
 
 DOCS = BASE_DIR / "docs"
 METHODS = ("get", "post", "patch", "delete")
@@ -76,7 +74,8 @@ def test_every_operation_has_examples_errors_and_its_headers(document: dict[str,
         assert ("Idempotency-Key" in parameters) == moves_money, where
         statuses = set(operation["responses"])
         assert {"401", "403", "500", "503"} <= statuses, where
-        assert ("404" in statuses) == ("{" in path), where
+        names_another = operation["operationId"] == "createPayment"  # a provider account
+        assert ("404" in statuses) == ("{" in path or names_another), where
         for status, response in operation["responses"].items():
             (content,) = response["content"].values()
             assert content["examples"], f"{where} {status}"
@@ -103,21 +102,6 @@ def _contents(operation: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         for body in [*bodies, *operation["responses"].values()]
         for pair in body["content"].items()
     ]
-
-
-def test_the_reference_loads_nothing_from_elsewhere() -> None:
-    page = Client().get("/docs/api").content.decode()
-    assert "redoc.standalone.js" in page
-    assert re.findall(r'(?:src|href|spec-url)="(?!/)[^"]*"', page) == []
-
-
-def test_the_web_process_serves_the_reference_with_all_it_loads(web: RunningProcess) -> None:
-    page = urllib3.request("GET", f"{web.url}/docs/api")
-    assert page.status == 200
-    (script,) = re.findall(r'<script src="([^"]+)"', page.data.decode())
-    loaded = urllib3.request("GET", web.url + script)
-    assert loaded.status == 200
-    assert "javascript" in loaded.headers["Content-Type"]
 
 
 def test_every_address_is_in_the_guide(document: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError
 from django.urls import URLPattern, get_resolver
 
@@ -182,8 +183,7 @@ def _moment_of_use(row: ApiKey, clear: str, now: datetime) -> datetime | None:
     """When the key was used as far as is written down, after a use by a process that starts."""
     forget_callers()
     find_caller(clear, now=now)
-    row.refresh_from_db()
-    return row.last_used_at
+    return ApiKey.objects.get(pk=row.pk).last_used_at
 
 
 def test_every_resource_has_words_and_can_be_read() -> None:
@@ -191,3 +191,12 @@ def test_every_resource_has_words_and_can_be_read() -> None:
         assert kinds[0] == READ
         assert set(kinds) <= {READ, WRITE}
         assert words
+
+
+def test_the_guide_lists_every_scope_as_it_is() -> None:
+    guide = (settings.BASE_DIR / "docs" / "api.md").read_text()
+    told = re.findall(r"^\| `(\w+:read)` \| (?:`(\w+:write)`)? ?\| (.*) \|$", guide, re.MULTILINE)
+    assert told == [
+        (scope_of(name, "GET"), scope_of(name, "POST") if WRITE in kinds else "", words)
+        for name, (kinds, words) in RESOURCES.items()
+    ]
