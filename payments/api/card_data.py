@@ -122,7 +122,9 @@ def _header_found(request: HttpRequest) -> str:
         for name, value in request.META.items()
         if name.startswith(("HTTP_", "CONTENT_TYPE"))
     }
-    if not card_numbers.may_carry("\n".join(lines.values()).encode("utf-8", "surrogatepass")):
+    joined = "\n".join(lines.values())
+    escaped = "%" in joined
+    if not (escaped or card_numbers.may_carry(joined.encode("utf-8", "surrogatepass"))):
         return ""
     for name, line in lines.items():
         if not TRACING_HEADERS.fullmatch(name) and _text_carries(line):

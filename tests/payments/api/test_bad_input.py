@@ -67,17 +67,17 @@ BAD_BODIES: dict[str, tuple[bytes, str, str]] = {
     "no payment method": (raw(payment_method='""'), "parameter_invalid", "payment_method"),
     "card number": (
         raw(payment_method='"4242 4242 4242 4242"'),
-        "parameter_invalid",
+        "card_data_refused",
         "payment_method",
     ),
     "card number in words": (
         raw(description='"my card is 4242-4242-4242-4242."'),
-        "parameter_invalid",
+        "card_data_refused",
         "description",
     ),
     "card number in metadata": (
         raw(metadata='{"card":"5555555555554444"}'),
-        "parameter_invalid",
+        "card_data_refused",
         "metadata.card",
     ),
     "metadata list": (raw(metadata="[]"), "parameter_invalid", "metadata"),
