@@ -12,10 +12,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from django.db import transaction
+
 from audit import log
 from payments.access import locked_payment
 from payments.actions.change import Cause, Change
-from payments.actions.observe import REFUSALS, Effect, observe
+from payments.actions.observe import REFUSALS, ContradictoryNews, Effect, observe
+from payments.actions.observe_dispute import observe_dispute
+from payments.actions.observe_refund import observe_refund
 from payments.models import Attempt, Payment
 from payments.providers import provider_for
 from payments.providers.base import Observation
@@ -25,8 +29,7 @@ from webhooks.inbox import Applied, InboxEventView
 def apply_provider_event(event: InboxEventView, *, now: datetime) -> Applied:
     """Take one inbox event in and say what it did: processed, superseded, deferred or ignored.
 
-    Raises ContradictoryNews or UnreadableEvent, which the inbox counts as a failure and, after
-    three, hands to a person.
+    Raises UnreadableEvent, which the inbox counts as a failure and, after three, hands to a person.
     """
     observation = provider_for(event.provider).observe_webhook(event.raw)
     if not observation.relevant:
@@ -37,7 +40,11 @@ def apply_provider_event(event: InboxEventView, *, now: datetime) -> Applied:
     if attempt is None:
         return Applied(outcome="deferred", reason="no payment with this reference yet")
     with log.acting_as(log.Actor(type="psp", id=event.provider, display=event.account_id)):
-        return _apply(event, observation, attempt, now=now)
+        try:
+            with transaction.atomic():
+                return _apply(event, observation, attempt, now=now)
+        except ContradictoryNews as contradiction:
+            return _hand_to_a_person(event, attempt, str(contradiction), now=now)
 
 
 def _apply(
@@ -46,19 +53,15 @@ def _apply(
     payment = locked_payment(attempt.payment_id)
     attempt.refresh_from_db()
     change = Change(payment, cause=Cause(type="provider_event", id=event.id), now=now)
-    effect = Effect.SUPERSEDED
-    snapshot = observation.snapshot
-    refusal = snapshot is not None and snapshot.status in REFUSALS
-    # While a call is under way only its own answer may say that it was refused: this may be the
-    # refusal of an earlier try.
-    if snapshot is not None and not (refusal and _call_under_way(payment)):
-        effect = observe(change, attempt, snapshot, current=False)
-    unsure = refusal and effect == Effect.SUPERSEDED and attempt.state == Attempt.State.SUBMITTED
-    if observation.fetch_needed or effect == Effect.UNRECOGNISED or unsure:
+    effect, refused = _take_in(change, attempt, observation)
+    unsure = refused and effect == Effect.SUPERSEDED and attempt.state == Attempt.State.SUBMITTED
+    asks = observation.fetch_needed or unsure
+    if asks or effect in (Effect.UNRECOGNISED, Effect.UNSURE):
         payment.poll_due_at = now
-    had_effect = effect == Effect.APPLIED or observation.fetch_needed
+    had_effect = effect in (Effect.APPLIED, Effect.UNSURE) or observation.fetch_needed
     outcome: Literal["processed", "superseded"] = "processed" if had_effect else "superseded"
-    reason = "the payment is fetched for it" if observation.fetch_needed else effect.value
+    fetched = observation.fetch_needed or effect == Effect.UNSURE
+    reason = "the payment is fetched for it" if fetched else effect.value
     change.audit(
         "provider.event",
         {
@@ -78,6 +81,33 @@ def _apply(
     return Applied(outcome=outcome, reason=reason, payment_id=payment.pk)
 
 
+def _hand_to_a_person(
+    event: InboxEventView, attempt: Attempt, words: str, *, now: datetime
+) -> Applied:
+    """The event contradicts our books: what it did is undone, and a case tells a person."""
+    payment = locked_payment(attempt.payment_id)
+    change = Change(payment, cause=Cause(type="provider_event", id=event.id), now=now)
+    change.contradict(words)
+    change.write()
+    return Applied(outcome="processed", reason=words[:200], payment_id=payment.pk)
+
+
+def _take_in(change: Change, attempt: Attempt, observation: Observation) -> tuple[Effect, bool]:
+    """What the event's objects do, and whether its payment object tells a refusal."""
+    snapshot, effect = observation.snapshot, Effect.SUPERSEDED
+    refused = snapshot is not None and snapshot.status in REFUSALS
+    # While a call is under way only its own answer may say that it was refused: this may be the
+    # refusal of an earlier try.
+    if snapshot is not None and not (refused and _call_under_way(change.payment)):
+        effect = observe(change, attempt, snapshot, current=False)
+    learnt = False
+    if observation.refund is not None:
+        learnt = observe_refund(change, attempt, observation.refund)
+    if observation.dispute is not None:
+        learnt = observe_dispute(change, attempt, observation.dispute) or learnt
+    return (Effect.APPLIED if learnt and effect == Effect.SUPERSEDED else effect), refused
+
+
 def _call_under_way(payment: Payment) -> bool:
     return payment.operations.filter(finished_at__isnull=True).exists()
 
@@ -88,10 +118,11 @@ def _attempt_for(event: InboxEventView, observation: Observation) -> Attempt | N
     """
     of_account = Attempt.objects.filter(provider_account_id=event.account_id)
     snapshot = observation.snapshot
-    if snapshot is not None and snapshot.charge_reference:
-        exact = of_account.filter(charge_reference=snapshot.charge_reference).last_try()
-        if exact is not None:
-            return exact
+    for part in (snapshot, observation.refund, observation.dispute):
+        if part is not None and part.charge_reference:
+            exact = of_account.filter(charge_reference=part.charge_reference).last_try()
+            if exact is not None:
+                return exact
     if observation.provider_reference:
         named = of_account.filter(provider_reference=observation.provider_reference).last_try()
         if named is not None:

@@ -137,7 +137,9 @@ def _refuse_open_transaction() -> None:
 
 def _call(operation: ProviderOperation) -> Result:
     account = operation.attempt.provider_account
-    return _CALLS[operation.kind](
+    call = _CALLS.get(operation.kind)
+    assert call is not None, f"Bug! unknown kind of operation {operation.kind!r}"
+    return call(
         operation,
         provider_for(account.provider),
         {

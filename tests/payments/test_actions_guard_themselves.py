@@ -13,10 +13,12 @@ from audit.log import MissingActor
 from payments.actions.call_provider import drive
 from payments.actions.change import Cause, Change, IllegalTransition, StaleVersion
 from payments.actions.create_payment import create_payment
-from payments.actions.observe import _prepare
+from payments.actions.facts import FACTS
+from payments.actions.paths import DECISIONS, DECLINE, PATHS
 from payments.errors import FlorinError
 from payments.idempotency import Claim
 from payments.models import Payment
+from payments.states import EVENTS
 from tests.payments.shop import Shop, create_parameters, new_key
 
 CAUSE = Cause(type="test")
@@ -65,11 +67,11 @@ def test_a_provider_is_never_called_inside_a_transaction(shop: Shop) -> None:
         call()
 
 
-def test_an_edge_without_facts_is_a_bug(shop: Shop) -> None:
-    payment = shop.created()
-    change = Change(payment, cause=CAUSE, now=shop.now())
-    with pytest.raises(AssertionError, match="no facts are written for the edge teleport"):
-        _prepare(change, payment.attempts.get(), "teleport", None)  # type: ignore[arg-type]
+def test_every_edge_that_news_may_take_has_its_facts() -> None:
+    tables = [*PATHS.values(), DECISIONS]
+    taken = {event for table in tables for path in table.values() for event in path}
+    assert taken - {DECLINE} <= set(FACTS)
+    assert set(FACTS) <= set(EVENTS)
 
 
 def test_what_postgresql_refuses_for_another_reason_is_not_called_a_taken_reference(

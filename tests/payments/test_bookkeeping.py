@@ -13,7 +13,7 @@ from ledger.accounts import AccountKey
 from ledger.balances import balance
 from ledger.posting import Posting, post_many
 from payments import bookkeeping
-from payments.models import Merchant, Payment
+from payments.models import Capture, Merchant, Payment
 from tests.payments.shop import Shop
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -44,8 +44,13 @@ def sides(posting: Posting | None) -> list[tuple[str, str, int, int]]:
     ]
 
 
+def capture(amount_minor: int = 1000, fee_minor: int = 35) -> Capture:
+    """A capture of that payment, never saved."""
+    return Capture(id="cap_one", amount_minor=amount_minor, platform_fee_minor=fee_minor)
+
+
 def test_a_capture_owes_the_merchant_the_net_and_earns_the_fee() -> None:
-    assert sides(bookkeeping.captured(payment(), now=NOW)) == [
+    assert sides(bookkeeping.captured(payment(), capture=capture(), now=NOW)) == [
         ("psp:clearing", "pacc_one", 1000, 0),
         ("merchant:pending", "mer_one", 0, 965),
         ("platform_fee_income", "", 0, 35),
@@ -53,61 +58,51 @@ def test_a_capture_owes_the_merchant_the_net_and_earns_the_fee() -> None:
 
 
 def test_a_capture_without_fee_has_no_line_of_nothing() -> None:
-    assert sides(bookkeeping.captured(payment(platform_fee_minor=0), now=NOW)) == [
+    assert sides(bookkeeping.captured(payment(), capture=capture(fee_minor=0), now=NOW)) == [
         ("psp:clearing", "pacc_one", 1000, 0),
         ("merchant:pending", "mer_one", 0, 1000),
     ]
 
 
 def test_a_capture_that_the_fee_takes_all_of_owes_the_merchant_nothing() -> None:
-    everything = payment(platform_fee_minor=1000)
-    assert sides(bookkeeping.captured(everything, now=NOW)) == [
+    assert sides(bookkeeping.captured(payment(), capture=capture(fee_minor=1000), now=NOW)) == [
         ("psp:clearing", "pacc_one", 1000, 0),
         ("platform_fee_income", "", 0, 1000),
     ]
-    assert bookkeeping.settled(everything, now=NOW) is None
 
 
 def test_the_providers_fee_lowers_what_it_owes_us() -> None:
-    assert sides(bookkeeping.provider_fee(payment(), now=NOW)) == [
+    assert sides(bookkeeping.provider_fee(payment(), change_minor=59, now=NOW)) == [
         ("psp_fee_expense", "", 59, 0),
         ("psp:clearing", "pacc_one", 0, 59),
     ]
-    assert bookkeeping.provider_fee(payment(provider_fee_minor=0), now=NOW) is None
+    assert bookkeeping.provider_fee(payment(), change_minor=0, now=NOW) is None
 
 
-def test_a_settlement_moves_the_merchants_net() -> None:
-    assert sides(bookkeeping.settled(payment(), now=NOW)) == [
-        ("merchant:pending", "mer_one", 965, 0),
-        ("merchant:available", "mer_one", 0, 965),
+def test_a_fee_that_falls_raises_what_the_provider_owes_us() -> None:
+    assert sides(bookkeeping.provider_fee(payment(), change_minor=-9, now=NOW)) == [
+        ("psp:clearing", "pacc_one", 9, 0),
+        ("psp_fee_expense", "", 0, 9),
     ]
 
 
-@pytest.mark.parametrize(
-    ("describe", "kind"),
-    [
-        (bookkeeping.captured, "payment.captured"),
-        (bookkeeping.provider_fee, "payment.provider_fee"),
-        (bookkeeping.settled, "payment.settled"),
-    ],
-)
-def test_an_entry_is_found_by_its_payment_and_happens_once(
-    describe: Callable[..., Posting | None], kind: str
-) -> None:
-    posting = describe(payment(), now=NOW)
+def test_an_entry_is_found_by_its_payment_and_its_fact() -> None:
+    posting = bookkeeping.captured(payment(), capture=capture(), now=NOW)
     assert posting is not None
-    assert posting.idempotency_key == f"pay_one:{kind}"
-    assert posting.kind == kind
+    assert posting.idempotency_key == "pay_one:payment.captured:cap_one"
+    assert posting.kind == "payment.captured"
     assert (posting.source_type, posting.source_id) == ("payment", "pay_one")
     assert posting.effective_at == NOW
     assert posting.livemode is True
     assert {line.account.livemode for line in posting.lines} == {True}
     assert {line.account.currency for line in posting.lines} == {"EUR"}
-    assert describe(payment(livemode=False), now=NOW).livemode is False  # type: ignore[union-attr]
+    in_test_mode = bookkeeping.captured(payment(livemode=False), capture=capture(), now=NOW)
+    assert in_test_mode is not None
+    assert in_test_mode.livemode is False
 
 
 def test_a_fact_from_outside_is_booked_whatever_the_floors_say() -> None:
-    posting = bookkeeping.settled(payment(), now=NOW)
+    posting = bookkeeping.captured(payment(), capture=capture(), now=NOW)
     assert posting is not None
     assert posting.enforce_floors is False
 
@@ -152,7 +147,7 @@ def test_the_platforms_fee_is_rounded_half_up(
 
 def test_booking_the_same_twice_books_it_once(shop: Shop) -> None:
     captured = shop.created()
-    again = bookkeeping.captured(captured, now=shop.now())
+    again = bookkeeping.captured(captured, capture=captured.captures.get(), now=shop.now())
     assert again is not None
     with transaction.atomic():
         (posted,) = post_many([again])

@@ -45,8 +45,8 @@ def test_held_money_is_captured_in_full(shop: Shop) -> None:
     assert shop.edges(payment.pk)[-2:] == ["capture_requested", "psp_captured"]
 
 
-@pytest.mark.parametrize("amount_minor", [1, 4199, 4201])
-def test_a_part_of_the_held_money_is_refused(shop: Shop, amount_minor: int) -> None:
+@pytest.mark.parametrize("amount_minor", [-1, 4201, 9_000_000])
+def test_more_than_the_held_money_is_refused(shop: Shop, amount_minor: int) -> None:
     payment = shop.created(capture_method="manual")
     with pytest.raises(FlorinError) as refusal:
         shop.capture(payment.pk, amount_minor)
@@ -106,7 +106,7 @@ def test_a_payment_waiting_for_the_payer_is_canceled(shop: Shop) -> None:
     assert shop.cancel(payment.pk).body["status"] == "canceled"
 
 
-@pytest.mark.parametrize("verb", ["confirm", "capture", "cancel"])
+@pytest.mark.parametrize("verb", ["confirm", "capture"])
 def test_a_captured_payment_takes_none_of_these_verbs(shop: Shop, verb: str) -> None:
     payment = shop.created()
     with pytest.raises(FlorinError) as refusal:
@@ -119,8 +119,8 @@ def test_a_refusal_is_remembered_with_its_key(shop: Shop) -> None:
     payment = shop.created()
     key = new_key()
     with pytest.raises(FlorinError):
-        shop.cancel(payment.pk, key=key)
-    again = shop.cancel(payment.pk, key=key)
+        shop.capture(payment.pk, key=key)
+    again = shop.capture(payment.pk, key=key)
     assert (again.status, again.replayed) == (409, True)
     assert again.body["error"]["code"] == "payment_state_conflict"
 
@@ -133,11 +133,11 @@ def test_only_one_operation_is_open_at_a_time_and_a_refusal_for_now_is_forgotten
     shop.capture(payment.pk)
     key = new_key()
     with pytest.raises(FlorinError) as refusal:
-        shop.cancel(payment.pk, key=key)
+        shop.capture(payment.pk, key=key)
     assert refusal.value.code is ErrorCode.operation_in_flight
     shop.resume(payment.pk)
     with pytest.raises(FlorinError) as conflict:
-        shop.cancel(payment.pk, key=key)
+        shop.capture(payment.pk, key=key)
     assert conflict.value.code is ErrorCode.payment_state_conflict
 
 

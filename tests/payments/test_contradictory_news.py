@@ -119,7 +119,7 @@ def test_a_fee_in_another_currency_is_a_persons_matter_and_the_money_is_booked(
     assert (after.state, after.provider_fee_minor) == ("captured", None)
     assert "fee is in USD" in after.review_reason
     assert shop.balance("psp:clearing") == 4200
-    assert announced(payment)[-1] == "payment.contradicted"
+    assert announced(payment)[-2:] == ["payment.contradicted", "review.opened"]
 
 
 def test_a_polled_contradiction_is_told_once_and_the_asking_goes_on(shop: Shop) -> None:

@@ -159,7 +159,7 @@ def test_what_the_provider_cannot_take_is_refused_before_anything_is_written(
 
 
 def test_a_merchant_without_an_account_is_told_so(shop: Shop) -> None:
-    shop.change_account(active=False)
+    shop.change_account(active=False, is_default=False)
     with pytest.raises(FlorinError) as refusal:
         shop.create()
     assert refusal.value.code is ErrorCode.provider_account_missing

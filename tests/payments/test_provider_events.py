@@ -149,7 +149,7 @@ def test_money_on_a_canceled_payment_is_held_for_review(shop: Shop) -> None:
     shop.receive(forged_capture(shop, payment))
     shop.drain()
     assert shop.payment(payment.pk).state == "in_review"
-    assert "canceled payment" in shop.payment(payment.pk).review_reason
+    assert "we hold canceled" in shop.payment(payment.pk).review_reason
 
 
 def test_success_after_failure_is_taken_and_booked(shop: Shop) -> None:
@@ -161,16 +161,18 @@ def test_success_after_failure_is_taken_and_booked(shop: Shop) -> None:
     assert shop.balance("merchant:pending") > 0
 
 
-def test_a_cancellation_of_booked_money_ends_with_a_person(shop: Shop) -> None:
+def test_a_cancellation_of_settled_money_ends_with_a_person(shop: Shop) -> None:
     payment = shop.created()
+    shop.settle()
+    shop.deliver_events()
     event = forged_capture(shop, payment)
     event["data"]["payment"] |= {"status": "canceled", "version": 99}
     shop.receive(event)
-    for _ in range(4):
-        shop.drain()
-        shop.ahead_by(hours=12)
-    assert shop.payment(payment.pk).state == "captured"
-    assert statuses(shop)[-1] == "dead"
+    shop.drain()
+    assert shop.payment(payment.pk).state == "settled"
+    case = payment.cases.get()
+    assert (case.kind, case.resolved_at) == ("contradiction", None)
+    assert "canceled a payment whose money" in case.words
 
 
 @pytest.mark.parametrize("wrong", [{"amount_minor": 1}, {"currency": "USD"}])

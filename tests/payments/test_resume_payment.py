@@ -160,10 +160,11 @@ def test_a_request_whose_process_died_at_once_is_completed(shop: Shop, died: str
 def test_a_refused_request_that_died_is_completed_with_its_refusal(shop: Shop) -> None:
     payment = shop.created()
     key = new_key()
-    shop.claim("payments.cancel", {"payment": payment.pk, "reason": ""}, key=key)
+    asked = {"payment": payment.pk, "payment_method": "tok_visa", "return_url": ""}
+    shop.claim("payments.confirm", asked, key=key)
     shop.ahead_by(minutes=5)
     complete_until(shop, key)
-    answer = shop.cancel(payment.pk, key=key)
+    answer = shop.confirm(payment.pk, key=key)
     assert (answer.status, answer.body["error"]["code"]) == (409, "payment_state_conflict")
 
 

@@ -27,7 +27,7 @@ def test_a_state_that_moves_without_a_record_is_refused(
     shop: Shop, second_connection: psycopg.Connection
 ) -> None:
     payment = shop.created()
-    moved = "UPDATE payments_payment SET version = version + 1, state = 'failed' WHERE id = %s"
+    moved = "UPDATE payments_payment SET version = version + 1, state = 'reversed' WHERE id = %s"
     with pytest.raises(psycopg.errors.CheckViolation, match="no matching transition"):
         second_connection.execute(moved, [payment.pk])
 

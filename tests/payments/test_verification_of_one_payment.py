@@ -8,6 +8,8 @@ from django.db import transaction
 
 from ledger.accounts import AccountKey
 from ledger.posting import Line, Posting, post
+from payments.actions.change import Cause, Change
+from payments.actions.resolve_review import close_case
 from payments.models import Payment
 from payments.verification import verify
 from tests.payments.shop import Shop
@@ -56,7 +58,13 @@ def test_a_payment_that_waits_and_is_asked_about_by_nobody_is_named(shop: Shop) 
     assert kinds(shop, payment) == {"payment_forgotten"}
 
 
-def test_what_contradicted_our_books_is_named_until_it_is_settled(shop: Shop) -> None:
+def test_what_contradicted_our_books_is_named_until_a_person_settled_it(shop: Shop) -> None:
     payment = shop.created()
-    Payment.objects.filter(pk=payment.pk).update(review_reason="The provider's fee was 1, now 2.")
+    with shop.acting(), transaction.atomic():
+        change = Change(payment, cause=Cause(type="test"), now=shop.now())
+        change.contradict("The provider's fee was 1, now 2.")
+        change.write()
     assert kinds(shop, payment) == {"payment_contradicted"}
+    with shop.acting():
+        close_case(payment.cases.get().pk, words="The provider took it back.", clock=shop.now)
+    assert kinds(shop, payment) == set()
