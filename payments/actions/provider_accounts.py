@@ -62,8 +62,15 @@ def create_provider_account(
 
     It becomes the default of its owner and mode, unless told otherwise and there is one; the
     former default stays active. Raises FlorinError(parameter_invalid) for a provider that is not
-    in FLORIN_PROVIDERS, and for a live account asked without TLS.
+    in FLORIN_PROVIDERS, for a live account asked without TLS, and for a merchant's account without
+    a merchant.
     """
+    if owned_by_merchant and merchant is None:
+        raise FlorinError(
+            ErrorCode.parameter_invalid,
+            "The platform's accounts pay the platform; name the merchant that is paid.",
+            param="owned_by_merchant",
+        )
     _check(provider, livemode=livemode, api_base=api_base)
     with log.acting_as(actor), transaction.atomic(durable=True):
         accounts = _locked_accounts(merchant.pk if merchant else None, livemode)

@@ -240,9 +240,17 @@ class ProviderAccountForm(_CredentialsForm):
         widget=UnfoldBooleanWidget(),
         help_text="The first account of an owner and mode is the default in any case.",
     )
+    owned_by_merchant = forms.BooleanField(
+        label="The provider pays the merchant itself",
+        required=False,
+        widget=UnfoldBooleanWidget(),
+        help_text="Else the platform is paid and owes it to the merchant. This never changes.",
+    )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, of_merchant: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not of_merchant:
+            del self.fields["owned_by_merchant"]
         provider = self.fields["provider"]
         assert isinstance(provider, forms.ChoiceField)
         provider.choices = [(code, code.title()) for code in sorted(settings.FLORIN_PROVIDERS)]

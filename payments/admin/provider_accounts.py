@@ -57,9 +57,9 @@ class ProviderAccountAdmin(HistoryAdmin):
             {
                 "fields": (
                     ("name", "provider", "mode_shown"),
-                    ("owner_shown", "status_shown", "created_shown"),
+                    ("owner_shown", "paid_shown", "status_shown"),
                     ("publishable_key", "api_base", "id_shown"),
-                    ("secrets_shown",),
+                    ("secrets_shown", "created_shown"),
                 )
             },
         ),
@@ -105,6 +105,7 @@ class ProviderAccountAdmin(HistoryAdmin):
                 webhook_secrets=form.cleaned_data["webhook_secrets"],
                 api_base=form.cleaned_data["api_base"],
                 is_default=form.cleaned_data["is_default"],
+                owned_by_merchant=form.cleaned_data.get("owned_by_merchant", False),
                 actor=staff_actor(request),
                 now=timezone.now(),
             )
@@ -119,7 +120,7 @@ class ProviderAccountAdmin(HistoryAdmin):
                 button="Put in use",
                 intro="Accounts that its owner has already stay in use beside it.",
             ),
-            make_form=ProviderAccountForm,
+            make_form=lambda *data: ProviderAccountForm(*data, of_merchant=merchant is not None),
             act=open_account,
             back_url=reverse("admin:payments_provideraccount_changelist"),
         )
@@ -245,11 +246,15 @@ class ProviderAccountAdmin(HistoryAdmin):
             back_url=_page_of(account),
         )
 
-    @display(description="owner")
+    @display(description="for payments of")
     def owner_shown(self, account: ProviderAccount) -> SafeString | str:
         if account.merchant is None:
-            return "The platform"
+            return "Everybody without an account"
         return admin_link("merchant", account.merchant_id or "", account.merchant.name)
+
+    @display(description="the provider pays")
+    def paid_shown(self, account: ProviderAccount) -> str:
+        return "The merchant" if account.owned_by_merchant else "The platform"
 
     @display(description="mode")
     def mode_shown(self, account: ProviderAccount) -> SafeString:

@@ -299,7 +299,9 @@ class ProviderAccountObject(serializers.Serializer[Any]):
     livemode = serializers.BooleanField()
     provider = serializers.CharField()
     name = serializers.CharField()
-    owner = serializers.ChoiceField(choices=ACCOUNT_OWNERS)
+    owner = serializers.ChoiceField(
+        choices=ACCOUNT_OWNERS, help_text="Whom the provider pays: you, or the platform."
+    )
     active = serializers.BooleanField(help_text="Whether it takes new payments.")
     is_default = serializers.BooleanField(
         help_text="Whether it takes the payments that name no account."

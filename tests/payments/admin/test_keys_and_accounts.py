@@ -172,6 +172,16 @@ def test_a_second_account_is_opened_made_the_default_and_the_first_one_closed(
     assert who["provider_account.deactivated"] == str(person.user.pk)
 
 
+def test_whom_the_provider_pays_is_said_when_a_merchants_account_is_opened(
+    shop: Shop, person: Staff
+) -> None:
+    own = open_second(person, shop, owned_by_merchant="on")
+    assert own.owned_by_merchant
+    assert not open_second(person, shop).owned_by_merchant
+    platforms = person.client.get(reverse("admin:payments_provideraccount_add")).content.decode()
+    assert "pays the merchant itself" not in platforms
+
+
 def test_webhook_secrets_are_rotated_with_an_overlap(shop: Shop, person: Staff) -> None:
     url = account_url("replace_secrets", shop.account)
     answer = send(person, url, webhook_secrets="whsec_new", webhook_overlap="24")

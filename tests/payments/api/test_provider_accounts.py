@@ -169,8 +169,17 @@ def test_a_merchant_without_an_account_uses_the_platforms(shop: Shop, api: Api) 
     shown = listed(api)
     assert shown[platform.pk]["owner"] == "platform"
     assert shown[shop.account.pk]["active"] is False
-    assert (platform.owned_by_merchant, shop.account.owned_by_merchant) == (False, True)
     close(shop, platform)
+
+
+def test_whom_the_provider_pays_is_told_and_only_a_merchants_account_can_pay_it(
+    shop: Shop, api: Api
+) -> None:
+    own = opened(shop, is_default=False, owned_by_merchant=True)
+    shown = listed(api)
+    assert (shown[own.pk]["owner"], shown[shop.account.pk]["owner"]) == ("merchant", "platform")
+    with pytest.raises(FlorinError, match="name the merchant that is paid"):
+        opened(shop, merchant=None, owned_by_merchant=True)
 
 
 def listed(api: Api) -> dict[str, dict[str, Any]]:

@@ -78,7 +78,8 @@ def test_every_member_of_every_body_and_object_is_told(page: str, document: dict
     for name, schema in document["components"]["schemas"].items():
         if name.endswith(("Body", "Object")):
             for member in schema.get("properties", {}):
-                assert f"<code>{member}</code>" in page, f"{name}.{member}"
+                # Members of an object inside a body are told by their path.
+                assert re.search(rf"<code>[\w.]*\b{member}</code>", page), f"{name}.{member}"
     assert all(f"<code>{scope}</code>" in page for scope in SCOPES)
 
 
