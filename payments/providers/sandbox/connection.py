@@ -130,7 +130,12 @@ class Call:
         if status in {401, 403, 429}:
             standard = "provider_rate_limited" if status == 429 else "provider_credentials_refused"
             refused = refusal(standard, message, provider_code=code)
-            return Result(outcome=Outcome.NOT_SENT, exchange=exchange, error=refused)
+            return Result(
+                outcome=Outcome.NOT_SENT,
+                exchange=exchange,
+                error=refused,
+                retry_after_seconds=_retry_after_seconds(answer),
+            )
         if code == "idempotency_key_in_use":
             in_use = refusal("provider_key_in_use", message, provider_code=code)
             return _unknown(exchange, in_use, idempotency_conflict=True)
@@ -296,6 +301,11 @@ def _unknown(
         error=error,
         idempotency_conflict=idempotency_conflict,
     )
+
+
+def _retry_after_seconds(answer: Answer) -> float | None:
+    value = answer.headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdecimal() and len(value) < 6 else None
 
 
 def _shown(document: Mapping[str, Any]) -> dict[str, Any]:

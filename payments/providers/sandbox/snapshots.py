@@ -115,15 +115,17 @@ def read_refund(refund: Mapping[str, Any]) -> RefundSnapshot:
 
 
 def read_dispute(dispute: Mapping[str, Any]) -> DisputeSnapshot:
-    """A dispute. Raises UnreadableObject."""
+    """A dispute; a stage we do not know is an unrecognised status. Raises UnreadableObject."""
     raw_status, stage = fields.required_text(dispute, "status"), fields.text(dispute, "stage")
+    status = DISPUTE_STATUSES.get(raw_status, DisputeStatus.UNRECOGNISED)
     if stage not in set(DisputeStage):
-        raise UnreadableObject(f"stage {stage!r} is not one we know")
+        raw_status, status = f"{stage}: {raw_status}", DisputeStatus.UNRECOGNISED
+        stage = DisputeStage.CHARGEBACK
     return DisputeSnapshot(
         provider_reference=fields.required_text(dispute, "id"),
         payment_reference=_payment_id(dispute),
         stage=DisputeStage(stage),
-        status=DISPUTE_STATUSES.get(raw_status, DisputeStatus.UNRECOGNISED),
+        status=status,
         amount_minor=fields.whole(dispute, "amount_minor"),
         currency=fields.required_text(dispute, "currency"),
         funds_withdrawn_minor=fields.whole(dispute, "funds_withdrawn_minor"),

@@ -77,7 +77,9 @@ class Driver(ABC):
     @abstractmethod
     def break_next(self, fault: str) -> None:
         """Arm a fault for the next request: hang_before_commit, hang_after_commit,
-        drop_after_commit, fail_before_commit, amount_mismatch, unknown_status.
+        drop_after_commit, fail_before_commit, fail_after_commit, rate_limit; or for the next
+        payment: amount_mismatch, unknown_status; capture: capture_wrong_amount; refund:
+        refund_wrong_amount, refund_unknown_status; dispute: dispute_unknown_status.
         """
 
     @abstractmethod

@@ -43,6 +43,7 @@ _SIGNS = {
     "return": -1,
     "return_reversal": 1,
 }
+_KNOBS = {"rate_limit": "rate_limited"}
 _REFUND_RESULTS = {"succeeded": "succeed", "canceled": "cancel"}
 
 
@@ -69,7 +70,6 @@ class SandboxDriver(Driver):
         SAVED_BUT_DECLINED: "tok_saved_declined",
     }
     lacks: ClassVar = {
-        "a_rate_limit_is_not_sent": "the sandbox has no rate limit",
         "a_stored_500_is_learnt_by_fetching": "the sandbox forgets a 500; its key works again",
     }
 
@@ -116,7 +116,7 @@ class SandboxDriver(Driver):
         if fault in tokens:
             self._good_card = tokens[fault]
         else:
-            self.account.set(**{fault: 1})
+            self.account.set(**{_KNOBS.get(fault, fault): 1})
 
     def let_the_bank_answer(self, snapshot: PaymentSnapshot) -> None:
         """By the account's clock."""

@@ -71,6 +71,15 @@ def more_than_is_held_cannot_be_captured(driver: Driver) -> None:
 
 
 @scenario
+def a_capture_of_another_amount_is_visible(driver: Driver) -> None:
+    case = Case(driver)
+    held = _held(case)
+    driver.break_next("capture_wrong_amount")
+    taken = case.capture(held, PART_MINOR)
+    assert snapshot_of(taken).amount_captured_minor == case.captured()[0] != PART_MINOR
+
+
+@scenario
 def a_second_capture_of_what_is_captured_already_takes_nothing(driver: Driver) -> None:
     case = Case(driver)
     held = _held(case)

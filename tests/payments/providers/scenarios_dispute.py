@@ -92,6 +92,15 @@ def a_payment_may_be_disputed_twice(driver: Driver) -> None:
 
 
 @scenario
+def an_unknown_dispute_status_is_unrecognised_never_guessed(driver: Driver) -> None:
+    case = Case(driver)
+    driver.break_next("dispute_unknown_status")
+    _, dispute = _disputed(case)
+    assert dispute.status == DisputeStatus.UNRECOGNISED
+    assert dispute.raw_status
+
+
+@scenario
 def a_disputed_payment_cannot_be_refunded(driver: Driver) -> None:
     case = Case(driver)
     paid, _ = _disputed(case)

@@ -82,6 +82,27 @@ def more_than_is_left_cannot_be_refunded(driver: Driver) -> None:
 
 
 @scenario
+def a_refund_of_another_amount_is_visible(driver: Driver) -> None:
+    case = Case(driver)
+    paid = _paid(case)
+    driver.break_next("refund_wrong_amount")
+    refund = refund_of(case.refund(paid, PART_MINOR))
+    assert refund.amount_minor == driver.refunded(case.reference)[0] != PART_MINOR
+
+
+@scenario
+def an_unknown_refund_status_is_unrecognised_never_guessed(driver: Driver) -> None:
+    case = Case(driver)
+    paid = _paid(case)
+    driver.break_next("refund_unknown_status")
+    unclear = case.refund(paid, PART_MINOR)
+    expect(unclear, Outcome.PENDING)
+    assert refund_of(unclear).status == RefundStatus.UNRECOGNISED
+    assert refund_of(unclear).raw_status
+    assert _statuses(case, paid) == [RefundStatus.UNRECOGNISED]
+
+
+@scenario
 def a_payment_that_was_never_captured_cannot_be_refunded(driver: Driver) -> None:
     case = Case(driver)
     held = snapshot_of(case.pay(GOOD_CARD, capture_method="manual"))

@@ -135,7 +135,7 @@ class Sandbox:
         Raises Refusal 401, and what the account's chaos switches make of it.
         """
         account = self.secret_account(request)
-        faults.refuse_in_outage(account)
+        faults.refuse_at_the_door(self.accounts, account)
         faults.for_read(self.accounts, account).before_commit()
         return account
 
@@ -195,7 +195,7 @@ class Sandbox:
         shown: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
     ) -> Response:
         """Carry out one change with its faults, its stored answer and its idempotency key."""
-        faults.refuse_in_outage(account)
+        faults.refuse_at_the_door(self.accounts, account)
         key, fingerprint = request.idempotency_key, ""
         if key:
             fingerprint = hashlib.sha256(fingerprint_source(request)).hexdigest()

@@ -71,6 +71,8 @@ def begin(
     desk: Desk, payment: dict[str, Any], *, amount_minor: int, final: bool, reference: str = ""
 ) -> dict[str, Any] | Declined:
     """One capture starts and, unless it is asynchronous, ends."""
+    if amount_minor > 1 and desk.accounts.take(desk.account, "capture_wrong_amount"):
+        amount_minor -= 1
     made = new_part(
         desk,
         payment,

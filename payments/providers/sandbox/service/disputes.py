@@ -86,6 +86,8 @@ def open_dispute(
         accepted=False,
     )
     _enter(desk, payment, dispute)
+    if desk.accounts.take(desk.account, "dispute_unknown_status"):
+        dispute["status"] = "under_inspection"
     changed(desk, payment, "dispute.opened", part=dispute)
     return {**dispute, "payment": payment}
 

@@ -24,6 +24,7 @@ _CHANGES = (
     "fail_after_commit",
     "drop_after_commit",
 )
+RETRY_AFTER_SECONDS = 2
 _READS = ("fail_reads", "hang_reads")
 _DROPPED = Response(status=500, dropped=True)
 
@@ -69,11 +70,17 @@ class Fault:
         return response
 
 
-def refuse_in_outage(account: Account) -> None:
-    """Raises Refusal 503 while the account's outage is switched on."""
+def refuse_at_the_door(accounts: Accounts, account: Account) -> None:
+    """Raises Refusal 503 while the account's outage is switched on, and 429 for as many requests
+    as are to be rate limited; neither says anything about an earlier request with the same key.
+    """
     if account.get("outage"):
         message = "The sandbox is out of order on purpose."
         raise Refusal(503, "api", "unavailable", message)
+    if accounts.take(account, "rate_limited"):
+        message = "The sandbox finds on purpose that these are too many requests."
+        retry = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
+        raise Refusal(429, "rate_limit", "too_many_requests", message, headers=retry)
 
 
 def for_change(

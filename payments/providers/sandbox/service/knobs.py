@@ -36,6 +36,7 @@ KNOBS: dict[str, Knob] = {
         words="when the fee appears on the payment",
     ),
     "outage": Knob(default=False, words="every request about payments is answered 503"),
+    "rate_limited": Knob(default=0, countdown=True, words="next N requests about payments: 429"),
     "fail_before_commit": Knob(default=0, countdown=True, words="next N changes: 500, no effect"),
     "fail_after_commit": Knob(default=0, countdown=True, words="next N changes: done, then 500"),
     "drop_before_commit": Knob(
@@ -69,6 +70,18 @@ KNOBS: dict[str, Knob] = {
         default="by_token",
         choices=("by_token", "at_once", *REFUND_BEHAVIOURS),
         words="how every refund goes",
+    ),
+    "capture_wrong_amount": Knob(
+        default=0, countdown=True, words="next N captures: one minor unit less than asked for"
+    ),
+    "refund_wrong_amount": Knob(
+        default=0, countdown=True, words="next N refunds: one minor unit less than asked for"
+    ),
+    "refund_unknown_status": Knob(
+        default=0, countdown=True, words="next N refunds: in a status that is in no documentation"
+    ),
+    "dispute_unknown_status": Knob(
+        default=0, countdown=True, words="next N disputes: in a status that is in no documentation"
     ),
     "capture_result_after_seconds": Knob(default=2.0, words="a pending capture has its result"),
     "refund_result_after_seconds": Knob(default=2.0, words="a pending refund has its result"),

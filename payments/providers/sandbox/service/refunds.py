@@ -29,7 +29,8 @@ from payments.providers.sandbox.service.desk import (
 from payments.providers.sandbox.service.wire import Refusal
 
 REFUNDABLE = frozenset({"captured", "partially_captured"})
-_COUNTED = frozenset({"pending", "requires_action", "succeeded"})
+_WAITING = frozenset({"pending", "requires_action", "under_inspection"})
+_COUNTED = _WAITING | {"succeeded"}
 
 
 def refundable_minor(payment: Mapping[str, Any]) -> int:
@@ -63,17 +64,30 @@ def refund(
         message = f"{left} can be refunded; {amount_minor or 'all of it'} was asked for."
         code = "amount_not_refundable"
         raise Refusal(400, "invalid_request", code, message, param="amount_minor")
+    amount = amount_minor or left
+    if amount > 1 and desk.accounts.take(desk.account, "refund_wrong_amount"):
+        amount -= 1
     made = new_part(
         desk,
         payment,
         "refund",
         reference=reference,
         status="pending",
-        amount_minor=amount_minor or left,
+        amount_minor=amount,
         reason=reason,
         source=source,
         failure=None,
     )
+    if desk.accounts.take(desk.account, "refund_unknown_status"):
+        made["status"] = "under_inspection"
+        changed(desk, payment, "refund.inspected", part=made)
+        return {**made, "payment": payment}
+    return _carry_out(desk, payment, made)
+
+
+def _carry_out(
+    desk: Desk, payment: dict[str, Any], made: dict[str, Any]
+) -> dict[str, Any] | Declined:
     behaviour = _behaviour(desk, payment)
     after = desk.account.get("refund_result_after_seconds")
     if behaviour == "refused":
@@ -99,7 +113,7 @@ def finish(desk: Desk, payment: dict[str, Any], refund_id: str, *, result: str) 
     refund's status changes nothing.
     """
     made = part_of(payment, "refund", refund_id)
-    waiting = made["status"] in {"pending", "requires_action"}
+    waiting = made["status"] in _WAITING
     if result == "succeed" and waiting:
         _succeed(desk, payment, made)
     elif result == "fail" and waiting:

@@ -42,10 +42,19 @@ class Refusal(Exception):
     """An answer that is a no; raised anywhere below the router, it becomes the response."""
 
     def __init__(
-        self, status: int, kind: str, code: str, message: str, *, param: str = "", **extra: Any
+        self,
+        status: int,
+        kind: str,
+        code: str,
+        message: str,
+        *,
+        param: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        **extra: Any,
     ) -> None:
         super().__init__(message)
-        self.response = Response(status=status, body=error_body(kind, code, message, param, extra))
+        body = error_body(kind, code, message, param, extra)
+        self.response = Response(status=status, body=body, headers=headers)
 
 
 def error_body(
