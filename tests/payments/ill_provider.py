@@ -6,9 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import redis
+from django.conf import settings
 from django.test import override_settings
 
+from payments.actions.resume_rounds import resume_due
 from payments.actions.through_breaker import breaker
+from payments.models import ProviderOperation
 from payments.providers.breaker import BreakerState
 from tests.payments.shop import Shop
 from webhooks.models import DomainEvent
@@ -54,3 +58,32 @@ def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
+
+
+def recovered(shop: Shop) -> bool:
+    """Work one round of recovery; whether every operation of the shop has its outcome then."""
+    shop.ahead_by(seconds=20)
+    resume_due(clock=shop.now)
+    return not ProviderOperation.objects.filter(
+        payment__merchant=shop.merchant, finished_at=None
+    ).exists()
+
+
+def recover(shop: Shop) -> None:
+    """The provider is well again: finish what is open, so that nothing is left behind."""
+    shop.settings(
+        outage=False,
+        hang_before_commit=0,
+        hang_after_commit=0,
+        fail_before_commit=0,
+        fail_reads=0,
+        hang_reads=0,
+    )
+    forget_breaker(shop)
+    until(lambda: recovered(shop), seconds=30)
+
+
+def forget_breaker(shop: Shop, operation_class: str = "create") -> None:
+    """Lose a breaker, as an emptied Redis does."""
+    name = f"florin:breaker:{name_of(shop, operation_class)}"
+    redis.Redis.from_url(settings.REDIS_URL).delete(name, f"{name}:permits")

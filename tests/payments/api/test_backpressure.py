@@ -16,6 +16,7 @@ from payments.api.backpressure import Pressure
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Payment, ProviderOperation
 from tests.payments.api.conftest import Api, payment_body
+from tests.payments.ill_provider import recover
 from tests.payments.shop import Shop
 from webhooks import inbox
 from webhooks.models import InboxEvent
@@ -54,6 +55,7 @@ def test_new_payments_wait_while_a_merchants_operations_are_overdue(
         assert Payment.objects.filter(merchant=shop.merchant).count() == before
         assert api.get("/v1/payments").status_code == 200
         assert Api(another_shop.secret_key).create()["status"] == "captured"
+    recover(shop)
 
 
 def test_everybodys_payments_wait_while_too_many_operations_are_overdue(
@@ -65,6 +67,7 @@ def test_everybodys_payments_wait_while_too_many_operations_are_overdue(
             lambda: Api(another_shop.secret_key).post("/v1/payments", payment_body())
         )
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_busy")
+    recover(shop)
 
 
 @pytest.fixture
