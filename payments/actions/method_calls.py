@@ -10,15 +10,16 @@ nothing is sent any more. Whoever drives an operation holds its lease.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 
-from audit import log
+from payments.actions.account_rounds import Piece, work_by_account
 from payments.actions.call_provider import lease_until
 from payments.actions.change import Clock
 from payments.actions.method_operations import audit_method_request
@@ -32,8 +33,6 @@ from payments.providers.base import Result
 from payments.providers.objects import SaveMethod
 
 BATCH_SIZE = 20
-
-logger = structlog.get_logger(__name__)
 
 
 def drive(operation: MethodOperation, *, clock: Clock) -> Answer:
@@ -121,24 +120,26 @@ def resume_method_operation(operation: MethodOperation, *, clock: Clock) -> Answ
 
 def resume_due_method_operations(*, clock: Clock) -> int:
     """One round of calls that are due; returns how many were driven on."""
-    due = list(
-        MethodOperation.objects.filter(finished_at__isnull=True, next_try_at__lte=clock())
-        .order_by("next_try_at")
-        .values_list("pk", flat=True)[:BATCH_SIZE]
+    due = MethodOperation.objects.filter(finished_at__isnull=True, next_try_at__lte=clock())
+    counts = due.values_list("method__provider_account").annotate(number=Count("pk")).order_by()
+    return work_by_account(
+        due=dict(counts),
+        pieces=lambda account_id: _pieces(account_id, clock),
+        job="resume_payment_methods",
     )
-    worked = 0
-    with log.acting_as(log.Actor(type="job", id="resume_payment_methods")):
-        for operation_id in due:
-            operation = lease_method_operation(operation_id, now=clock())
-            if operation is None:
-                continue
-            worked += 1
-            try:
-                resume_method_operation(operation, clock=clock)
-            except Exception:
-                # Logged, and nobody else waits: its lease runs out and it is tried again.
-                logger.exception("payment_method_not_resumed", operation=operation_id)
-    return worked
+
+
+def _pieces(account_id: str, clock: Clock) -> Iterator[Piece]:
+    """What is due for an account, each call leased just before it is handed out."""
+    due = MethodOperation.objects.filter(
+        finished_at__isnull=True,
+        next_try_at__lte=clock(),
+        method__provider_account=account_id,
+    )
+    for operation_id in list(due.order_by("next_try_at").values_list("pk", flat=True)[:BATCH_SIZE]):
+        operation = lease_method_operation(operation_id, now=clock())
+        if operation is not None:
+            yield partial(resume_method_operation, operation, clock=clock)
 
 
 def _with_method(operation_id: str) -> MethodOperation:
