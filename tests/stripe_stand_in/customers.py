@@ -46,6 +46,9 @@ def resolve(vault: Vault, name: str) -> Json:
     if name not in vault.objects["payment_method"]:
         words = f"No such PaymentMethod: '{name}'"
         raise invalid("resource_missing", words, "payment_method")
+    if name in vault.detached:
+        words = "The provided PaymentMethod was detached from a Customer; it may not be used again."
+        raise invalid("", words, "payment_method")
     return vault.get(name)
 
 
@@ -115,6 +118,7 @@ def detach(vault: Vault, name: str) -> Json:
         )
         raise invalid("", words, "")
     method["customer"] = None
+    vault.detached.add(name)
     vault.emit("payment_method.detached", method)
     return method
 

@@ -51,6 +51,8 @@ def open_dispute(
         reason=reason,
         status=status,
     )
+    if vault.quirk("dispute_unknown_status"):
+        dispute["status"] = "in_contemplation"
     charge["disputed"] = True
     inquiry = status.startswith("warning_") or status == "prevented"
     if not inquiry:

@@ -52,6 +52,8 @@ def finish_capture(vault: Vault, intent: Json) -> None:
 def _capture_now(vault: Vault, intent: Json, amount: int, *, final: bool) -> Json:
     charge = vault.get(intent["latest_charge"])
     card = charge["payment_method_details"].get("card", {})
+    if vault.quirk("capture_wrong_amount"):
+        amount -= 1
     if amount:
         take(vault, intent, charge, amount)
     if card.get("multicapture", {}).get("status") == "available":

@@ -18,6 +18,8 @@ def create(vault: Vault, params: Json) -> Json:
     _refuse_while_disputed(vault, charge)
     if not 0 < amount <= left:
         raise invalid("", "Refund amount is greater than unrefunded amount on charge.", "amount")
+    if vault.quirk("refund_wrong_amount"):
+        amount -= 1
     behaviour = vault.behaviours[charge["payment_method"]]
     if behaviour.refund == "refused":
         raise invalid("charge_not_refundable", "This charge cannot be refunded.", "")
@@ -25,6 +27,8 @@ def create(vault: Vault, params: Json) -> Json:
     status = {"action": "requires_action"}.get(
         behaviour.refund, "pending" if pending else "succeeded"
     )
+    if vault.quirk("refund_unknown_status"):
+        status = "in_contemplation"
     refund = vault.add(
         "re",
         amount=amount,

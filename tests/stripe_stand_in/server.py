@@ -187,7 +187,9 @@ def control(account: Account, name: str, params: Json) -> Json:
     answer: Json = {}
     with account.lock:
         if name == "faults":
-            account.faults.update({fault: int(count) for fault, count in params.items()})
+            armed = {fault: int(count) for fault, count in params.items()}
+            account.faults.update(armed)
+            account.vault.quirks.update(armed)
         elif name == "webhook":
             account.webhooks.append((params["url"], params["secret"]))
         else:

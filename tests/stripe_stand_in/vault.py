@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,8 +55,16 @@ class Vault:
         self.events: list[Json] = []
         self.card_features = {"multicapture", "incremental_authorization"}
         self.behaviours: dict[str, Method] = {}  # by payment method
+        self.detached: set[str] = set()  # payment methods that may not be used again
+        self.quirks: Counter[str] = Counter()  # wrong doings to come, e.g. refund_wrong_amount
         self.pending_captures: dict[str, tuple[int, bool]] = {}  # amount and finality, by intent
         self.paid_out: dict[str, str] = {}  # balance transaction -> payout
+
+    def quirk(self, name: str) -> bool:
+        """Whether to do this wrong once more; counted down."""
+        armed = self.quirks[name] > 0
+        self.quirks[name] -= armed
+        return armed
 
     def add(self, prefix: str, **members: Any) -> Json:
         """A new object, with what all objects have."""

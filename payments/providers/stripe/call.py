@@ -73,10 +73,11 @@ class Ended(Exception):
 
 
 class Refused(Exception):
-    """Stripe's definitive no to one request."""
+    """Stripe's definitive no to one request. `missing`: to one about what it does not have."""
 
     def __init__(self, error: Mapping[str, Any], exchange: Exchange) -> None:
         super().__init__(str(error.get("message")))
+        self.missing = exchange.http_status == 404
         self.error = error
         self.exchange = exchange
         self.translated = translate(error)

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from payments.providers import fields
-from payments.providers.base import Outcome, Result
+from payments.providers.base import Outcome, ProviderError, Result
 from payments.providers.fields import UnreadableObject
 from payments.providers.objects import (
     EVIDENCE_FILE_FIELDS,
@@ -29,6 +30,7 @@ from payments.providers.objects import (
     EvidenceFile,
     SubmitEvidence,
 )
+from payments.providers.outcomes import outcome_of_dispute
 from payments.providers.refusals import refusal
 from payments.providers.stripe.amounts import minor
 from payments.providers.stripe.call import Call, Refused
@@ -128,9 +130,12 @@ def submit(call: Call, request: SubmitEvidence) -> Result:
 
 def _upload(call: Call, file: EvidenceFile, number: int) -> str:
     """Bring a file to Stripe; its id there. Raises Ended, Refused."""
+    # Made inside, because a file can be read once.
     uploaded = call.post(
-        lambda v1, given, options: v1.files.create(given, options),
-        {"purpose": "dispute_evidence", "file": _NamedFile(file.content, file.filename)},
+        lambda v1, given, options: v1.files.create(
+            {**given, "file": _NamedFile(file.content, file.filename)}, options
+        ),
+        {"purpose": "dispute_evidence"},
         step=f"file-{number}",
     )
     return fields.required_text(uploaded, "id")
@@ -149,8 +154,8 @@ def accept(call: Call, provider_reference: str) -> Result:
 
 
 def _change(call: Call, provider_reference: str, request: Any, params: dict[str, Any]) -> Result:
-    """Send the one request that counts. A refusal is told with the dispute as it stands, and is
-    none where the dispute already is where the call wanted it.
+    """Send the one request that counts. A refusal is told with the dispute as it stands; it is none
+    where the dispute already is where the call wanted it.
     """
     try:
         dispute = read_dispute(call.post(request, params))
@@ -166,20 +171,23 @@ def _change(call: Call, provider_reference: str, request: Any, params: dict[str,
         )
         if call.operation == "accept_dispute" and stands.status in _ACCEPTED:
             return Result(outcome=Outcome.OK, exchange=refused.exchange, dispute=stands)
-        return call.declined(refused, dispute=stands)
-    return _judged(call, dispute)
+        declined = call.declined(refused, dispute=stands)
+        return replace(declined, error=_why_refused(call.operation, refused, stands))
+    outcome, error = outcome_of_dispute(call.operation, dispute), None
+    if outcome == Outcome.UNKNOWN:
+        words = f"The dispute is {dispute.raw_status} after {call.operation}."
+        error = refusal("provider_state_conflict", words, provider_code=dispute.raw_status)
+    return call.result(outcome, dispute=dispute, error=error)
 
 
-def _judged(call: Call, dispute: DisputeSnapshot) -> Result:
-    """How an answered change ended."""
-    if dispute.status == DisputeStatus.UNRECOGNISED:
-        return call.result(Outcome.PENDING, dispute=dispute)
-    if call.operation == "accept_dispute":
-        done = dispute.status in _ACCEPTED
+def _why_refused(operation: str, refused: Refused, stands: DisputeSnapshot) -> ProviderError:
+    """Stripe has words for most of it, but no codes."""
+    if refused.translated.code != "provider_request_refused":
+        return refused.translated
+    if operation == "accept_dispute" and stands.stage == DisputeStage.INQUIRY:
+        code = "provider_operation_unsupported"
+    elif stands.status == DisputeStatus.NEEDS_RESPONSE:
+        code = "provider_evidence_refused"
     else:
-        done = dispute.evidence_submitted or dispute.status == DisputeStatus.UNDER_REVIEW
-    if done:
-        return call.result(Outcome.OK, dispute=dispute)
-    words = f"The dispute is {dispute.raw_status} after {call.operation}."
-    error = refusal("provider_state_conflict", words, provider_code=dispute.raw_status)
-    return call.result(Outcome.UNKNOWN, dispute=dispute, error=error)
+        code = "provider_state_conflict"
+    return refusal(code, str(refused), provider_code=stands.raw_status)

@@ -86,12 +86,13 @@ CODES = {
     "card_declined": "card_declined",
     "charge_already_captured": "provider_state_conflict",
     "charge_already_refunded": "provider_state_conflict",
-    "charge_disputed": "provider_state_conflict",
+    "charge_disputed": "provider_payment_disputed",
     "charge_exceeds_source_limit": "limit_exceeded",
     "charge_exceeds_transaction_limit": "limit_exceeded",
     "charge_expired_for_capture": "provider_state_conflict",
     "charge_not_refundable": "provider_state_conflict",
     "debit_not_authorized": "bank_debit_refused",
+    "dispute_evidence_page_limit_exceeded": "provider_evidence_refused",
     "expired_card": "expired_card",
     "expired_payment_method": "expired_card",
     "incorrect_address": "incorrect_address",
@@ -128,7 +129,7 @@ CODES = {
     "postal_code_invalid": "incorrect_address",
     "processing_error": "processing_error",
     "refer_to_customer": "bank_debit_refused",
-    "refund_disputed_payment": "provider_state_conflict",
+    "refund_disputed_payment": "provider_payment_disputed",
     "request_blocked": "suspected_fraud",
     "resource_missing": "provider_not_found",
     "setup_attempt_failed": "card_declined",
@@ -142,7 +143,7 @@ CODES = {
 # Why a refund failed (docs.stripe.com/refunds#failed-refunds). `insufficient_funds` is about our
 # own balance at Stripe, not about the payer's account.
 REFUND_FAILURES = {
-    "charge_for_pending_refund_disputed": "provider_state_conflict",
+    "charge_for_pending_refund_disputed": "provider_payment_disputed",
     "declined": "card_declined",
     "expired_or_canceled_card": "expired_card",
     "insufficient_funds": "provider_request_refused",

@@ -11,7 +11,7 @@ is confirmed, "if available" or not. So they are asked for only where they are s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,12 +42,10 @@ _FETCH_EXPAND = [*_EXPAND, "latest_charge.refunds"]
 # A dispute carries its evidence, up to 150,000 characters of it.
 _DISPUTES_PER_PAGE = 5
 
-# What the shared table does not say of the operations that only some PSPs have.
+# What the shared table cannot say: at Stripe a cancel of what was captured in part is answered with
+# a success, and a review does not stand in the way of holding more.
 _MORE_OUTCOMES = {
-    ("capture", ObservedStatus.PARTIALLY_CAPTURED): Outcome.OK,
-    ("capture", ObservedStatus.CAPTURE_PENDING): Outcome.PENDING,
-    ("cancel", ObservedStatus.CAPTURED): Outcome.OK,  # the rest was released
-    ("increment", ObservedStatus.AUTHORIZED): Outcome.OK,
+    ("cancel", ObservedStatus.CAPTURED): Outcome.OK,
     ("increment", ObservedStatus.UNDER_REVIEW): Outcome.OK,
 }
 
@@ -119,6 +117,8 @@ def capture(call: Call, request: CapturePayment) -> Result:
         call,
         lambda v1, given, options: v1.payment_intents.capture(reference, given, options),
         params,
+        # What was captured before, of another amount, is not what was asked for.
+        is_it=lambda found: found.amount_captured_minor == request.amount_minor,
     )
     snapshot = result.snapshot
     if result.outcome == Outcome.DECLINED and snapshot is not None:
@@ -228,8 +228,8 @@ def _balance_transactions(call: Call, charge: Mapping[str, Any]) -> list[Mapping
 def _refunds(
     call: Call, provider_reference: str, charge: Mapping[str, Any]
 ) -> tuple[RefundSnapshot, ...]:
-    """The first ten come with the charge (docs.stripe.com/expand#lists); more are asked for. Money
-    that never moved has none, and nobody is asked.
+    """Oldest first. The newest ten come with the charge (docs.stripe.com/expand#lists); more are
+    asked for. Money that never moved has none, and nobody is asked.
     """
     if not _moved(charge):
         return ()
@@ -240,14 +240,14 @@ def _refunds(
         step="refunds",
         first_page=carried if isinstance(carried, Mapping) else None,
     )
-    return tuple(read_refund(one) for one in found)
+    return tuple(read_refund(one) for one in reversed(found))
 
 
 def _disputes(
     call: Call, provider_reference: str, charge: Mapping[str, Any]
 ) -> tuple[DisputeSnapshot, ...] | None:
-    """Asked for whether the charge is marked as disputed or not: an inquiry need not mark it. None
-    where the API is one without disputes, whose charges do not have the mark at all.
+    """Oldest first. Asked for whether the charge is marked as disputed or not: an inquiry need not
+    mark it. None where the API is one without disputes, whose charges have no such mark at all.
     """
     if not _moved(charge):
         return ()
@@ -259,7 +259,7 @@ def _disputes(
         step="disputes",
         limit=_DISPUTES_PER_PAGE,
     )
-    return tuple(read_dispute(one) for one in found)
+    return tuple(read_dispute(one) for one in reversed(found))
 
 
 def _moved(charge: Mapping[str, Any]) -> bool:
@@ -267,14 +267,23 @@ def _moved(charge: Mapping[str, Any]) -> bool:
     return bool(charge.get("amount_captured")) or charge.get("captured") is True
 
 
-def _change(call: Call, request: Request, params: Mapping[str, Any]) -> Result:
-    """Send the operation's one request and say what the PaymentIntent's state means for it."""
+def _change(
+    call: Call,
+    request: Request,
+    params: Mapping[str, Any],
+    *,
+    is_it: Callable[[PaymentSnapshot], bool] = lambda found: True,
+) -> Result:
+    """Send the operation's one request and say what the PaymentIntent's state means for it. `is_it`
+    looks more closely at a PaymentIntent that refuses and seems to be where it was to go.
+    """
     try:
         intent = call.post(request, params)
     except Refused as refused:
-        return _refusal(call, refused)
+        return _refusal(call, refused, is_it)
     snapshot = read_snapshot(_with_review(call, intent))
-    outcome = _outcome(call.operation, snapshot)
+    answered = outcome_of(call.operation, snapshot)
+    outcome = _MORE_OUTCOMES.get((call.operation, snapshot.status), answered)
     error = snapshot.error if outcome == Outcome.DECLINED else None
     if error is None and outcome in {Outcome.DECLINED, Outcome.UNKNOWN}:
         words = f"The payment is {snapshot.raw_status} after {call.operation}."
@@ -282,27 +291,14 @@ def _change(call: Call, request: Request, params: Mapping[str, Any]) -> Result:
     return call.result(outcome, snapshot=snapshot, error=error)
 
 
-def _outcome(operation: str, snapshot: PaymentSnapshot) -> Outcome:
-    more = _MORE_OUTCOMES.get((operation, snapshot.status))
-    if more is not None:
-        return more
-    if snapshot.status == ObservedStatus.UNRECOGNISED:
-        return Outcome.PENDING
-    if operation == "increment":
-        return Outcome.UNKNOWN
-    return outcome_of(operation, snapshot)
-
-
-def _refusal(call: Call, refused: Refused) -> Result:
+def _refusal(call: Call, refused: Refused, is_it: Callable[[PaymentSnapshot], bool]) -> Result:
     intent = fields.mapping(refused.error, "payment_intent")
     snapshot = read_snapshot(intent) if intent else None
     conflict = refused.translated.code == "provider_state_conflict"
-    if conflict and snapshot and call.operation != "increment":
-        # A partial capture that was made before is not the one that was refused now.
-        partial = snapshot.status == ObservedStatus.PARTIALLY_CAPTURED
-        if not partial and is_reached(call.operation, snapshot):
-            outcome = outcome_of(call.operation, snapshot)
-            return Result(outcome=outcome, exchange=refused.exchange, snapshot=snapshot)
+    may_be = conflict and call.operation != "increment"
+    if may_be and snapshot and is_reached(call.operation, snapshot) and is_it(snapshot):
+        outcome = outcome_of(call.operation, snapshot)
+        return Result(outcome=outcome, exchange=refused.exchange, snapshot=snapshot)
     return call.declined(refused, snapshot=snapshot)
 
 

@@ -152,9 +152,7 @@ def remove(call: Call, provider_reference: str) -> Result:
             {},
         )
     except Refused as refused:
-        if refused.translated.provider_code != "resource_missing" and _is_attached(
-            call, provider_reference
-        ):
+        if not refused.missing and _is_attached(call, provider_reference):
             return call.declined(refused)
         return Result(outcome=Outcome.OK, exchange=refused.exchange)
     return call.result(Outcome.OK)

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from payments.providers import fields
-from payments.providers.base import Outcome, Result
+from payments.providers.base import Result
 from payments.providers.fields import UnreadableObject
 from payments.providers.objects import RefundPayment, RefundSnapshot, RefundStatus
+from payments.providers.outcomes import outcome_of_refund
 from payments.providers.stripe.amounts import minor, to_stripe
 from payments.providers.stripe.call import Call
 from payments.providers.stripe.errors import refund_failure
@@ -28,14 +29,6 @@ STATUSES = {
     "succeeded": RefundStatus.SUCCEEDED,
     "failed": RefundStatus.FAILED,
     "canceled": RefundStatus.CANCELED,
-}
-_OUTCOMES = {
-    RefundStatus.PENDING: Outcome.PENDING,
-    RefundStatus.REQUIRES_ACTION: Outcome.ACTION,
-    RefundStatus.SUCCEEDED: Outcome.OK,
-    RefundStatus.FAILED: Outcome.DECLINED,
-    RefundStatus.CANCELED: Outcome.DECLINED,
-    RefundStatus.UNRECOGNISED: Outcome.PENDING,
 }
 _REASONS = frozenset({"duplicate", "fraudulent", "requested_by_customer"})
 
@@ -73,4 +66,4 @@ def make(call: Call, request: RefundPayment) -> Result:
         params["reason"] = request.reason
     made = call.post(lambda v1, given, options: v1.refunds.create(given, options), params)
     refund = read_refund(made)
-    return call.result(_OUTCOMES[refund.status], refund=refund, error=refund.error)
+    return call.result(outcome_of_refund(refund), refund=refund, error=refund.error)

@@ -155,7 +155,7 @@ class StripeWorld:
     def open_dispute(self, payment: PaymentSnapshot, **form: str) -> DisputeSnapshot:
         """The payer's bank opens a dispute."""
         self.control("dispute", payment_intent=payment.provider_reference, **form)
-        return self.disputes(payment)[0]
+        return self.disputes(payment)[-1]
 
     def observations(self) -> list[Observation]:
         """Every event so far, read."""

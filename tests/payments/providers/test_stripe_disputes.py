@@ -81,7 +81,10 @@ def test_a_chargeback_takes_the_money_and_a_fee(world: StripeWorld) -> None:
     assert dispute.evidence_due_at is not None
     assert world.fetch(paid).status == ObservedStatus.CAPTURED
     assert world.fetch(paid).fee_minor == 88  # the dispute's fee is the dispute's
-    assert world.refund(paid, 100).outcome == Outcome.DECLINED
+    refused = world.refund(paid, 100)
+    assert refused.outcome == Outcome.DECLINED
+    assert refused.error is not None
+    assert refused.error.code == "provider_payment_disputed"
 
 
 def test_an_inquiry_takes_nothing_and_may_grow_into_a_chargeback(world: StripeWorld) -> None:
@@ -103,9 +106,17 @@ def test_an_inquiry_that_ends_is_closed_and_cannot_be_given_up(world: StripeWorl
     refused = world.accept(inquiry)
     assert refused.outcome == Outcome.DECLINED
     assert refused.dispute == inquiry
+    assert refused.error is not None
+    assert refused.error.code == "provider_operation_unsupported"
     world.control("decide", dispute=inquiry.provider_reference)
     assert world.disputes(paid)[0].status == DisputeStatus.CLOSED
     assert world.refund(paid, 100).outcome == Outcome.OK
+
+
+def test_a_dispute_that_an_alert_prevented_takes_nothing(world: StripeWorld) -> None:
+    dispute = world.open_dispute(world.paid(), status="prevented")
+    assert dispute.status == DisputeStatus.PREVENTED
+    assert (dispute.funds_withdrawn_minor, dispute.fee_minor) == (0, 0)
 
 
 def test_evidence_with_a_file_is_handed_in_and_wins(world: StripeWorld) -> None:
@@ -148,6 +159,8 @@ def test_a_second_answer_is_refused_and_shows_the_dispute(world: StripeWorld) ->
     assert refused.outcome == Outcome.DECLINED
     assert refused.dispute is not None
     assert refused.dispute.status == DisputeStatus.UNDER_REVIEW
+    assert refused.error is not None
+    assert refused.error.code == "provider_state_conflict"
 
 
 def test_a_file_that_stripe_does_not_take_hands_nothing_in(world: StripeWorld) -> None:
@@ -228,7 +241,7 @@ def test_every_event_of_refunds_disputes_and_reviews_leads_to_its_payment(
         assert (one.dispute is not None) is one.event_type.startswith("charge.dispute.")
         assert one.dispute is None or one.fetch_needed
     last = {one.dispute.provider_reference: one.dispute for one in seen if one.dispute}
-    assert tuple(last.values())[::-1] == world.disputes(paid)
+    assert tuple(last.values()) == world.disputes(paid)
     refunded = {one.refund.provider_reference: one.refund for one in seen if one.refund}
     assert tuple(refunded.values()) == world.refunds(paid)
 
