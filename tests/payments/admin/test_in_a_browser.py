@@ -16,6 +16,7 @@ import pytest
 from ledger import balances
 from payments.models import Merchant
 from tests.payments.admin.conftest import SCREENSHOTS, Life, make_staff
+from tests.payments.ill_provider import MINIMUM_CALLS, quick_breakers, recover
 from tests.payments.shop import Shop
 from tests.processes import RunningProcess
 from webhooks import inbox
@@ -104,12 +105,28 @@ def test_the_overview_shows_how_payments_are_doing(visit: Visit, life: Life, sho
         "Signs of life",
     ):
         assert words in text, words
-    assert visit.page.locator("svg.florin-chart").count() == 2
+    of_breakers = visit.page.locator("section[aria-label='Circuit breakers'] svg.florin-chart")
+    assert visit.page.locator("svg.florin-chart").count() - of_breakers.count() == 2
     visit.picture("02-overview")
     visit.page.get_by_role("link", name="Last 14 days").click()
     visit.page.wait_for_load_state("networkidle")
     assert "per day" in visit.text()
     visit.picture("03-overview-14-days", whole=False)
+
+
+def test_the_overview_shows_a_provider_that_is_left_alone(visit: Visit, shop: Shop) -> None:
+    with quick_breakers():
+        shop.created()
+        shop.settings(outage=True)
+        for _ in range(MINIMUM_CALLS):
+            shop.create()
+        visit.go("/admin/")
+        card = visit.page.get_by_label("Circuit breakers", exact=True)
+        assert "Open: not asked" in card.inner_text()
+        assert "calls failed" in card.inner_text()
+        assert card.locator("svg.florin-chart .florin-bar-bad").count() >= 1
+        card.screenshot(path=SCREENSHOTS / "02-circuit-breakers.png")
+        recover(shop)
 
 
 def test_payments_are_listed_opened_and_filtered(visit: Visit, life: Life) -> None:
