@@ -17,6 +17,10 @@ from payments.machines import OPEN_CAPTURES, STANDING_CAPTURES, move
 from payments.models import Attempt, Capture, Payment
 from payments.providers import provider_for
 from payments.providers.base import PaymentSnapshot, ProviderError
+from payments.states import State
+
+# A payment in these states has no capture, whatever came before: no row has to be looked for.
+NEVER_CAPTURED = frozenset({State.CREATED, State.REQUIRES_ACTION, State.PROCESSING})
 
 
 class ContradictoryNews(Exception):
@@ -43,6 +47,8 @@ def prepare(change: Change, attempt: Attempt, event: str, snapshot: PaymentSnaps
 
 def open_capture(change: Change) -> Capture | None:
     """The payment's capture that is under way, if there is one."""
+    if change.payment.state in NEVER_CAPTURED:
+        return None
     kept = {capture.pk: capture for capture in change.kept(Capture)}
     stored = change.payment.captures.filter(state__in=OPEN_CAPTURES).exclude(pk__in=kept).first()
     here = [capture for capture in kept.values() if capture.state in OPEN_CAPTURES]
@@ -53,7 +59,7 @@ def new_capture(change: Change, amount_minor: int, *, final: bool) -> Capture:
     """A capture of the payment, with the next number, kept by the change."""
     payment = change.payment
     number = 1
-    if not payment._state.adding and (payment.amount_captured_minor or payment.authorized_at):
+    if payment.state not in NEVER_CAPTURED:
         new = [capture for capture in change.kept(Capture) if capture._state.adding]
         number = payment.captures.count() + len(new) + 1
     capture = Capture(
@@ -178,7 +184,7 @@ def _captured(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> No
 
 def _record_capture(change: Change, amount_minor: int, *, final: bool) -> None:
     payment = change.payment
-    capture = open_capture(change) if payment.authorized_at or payment.attempt_count > 1 else None
+    capture = open_capture(change)
     if capture is not None and capture.amount_minor != amount_minor:
         raise ContradictoryNews(
             f"{amount_minor} {payment.currency} were captured, "
@@ -214,6 +220,9 @@ def _captured_and_settled(change: Change, attempt: Attempt, snapshot: PaymentSna
 
 def _settled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     payment = change.payment
+    if payment.state == State.CAPTURE_PENDING:
+        _captured_and_settled(change, attempt, snapshot)
+        return
     whole = payment.amount_captured_minor
     settle(change, whole if snapshot.settled else min(whole, snapshot.amount_settled_minor))
 
@@ -229,7 +238,7 @@ def _canceled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> No
     payment.amount_capturable_minor = 0
     if not payment.cancellation_reason:
         payment.cancellation_reason = snapshot.cancellation_reason or "canceled_at_provider"
-    capture = open_capture(change) if payment.authorized_at else None
+    capture = open_capture(change)
     if capture is not None:
         move(capture, "void" if capture.state == "pending" else "fail")
         capture.finished_at = change.now

@@ -180,7 +180,7 @@ def _path(
     if path == ("cancel",) and payment.cancellation_reason == "intent_expired":
         return ("expire",)
     return tuple(
-        _decline_event(payment, attempt, snapshot.error) if event == DECLINE else event
+        _decline_event(payment, attempt, snapshot.error, snapshot) if event == DECLINE else event
         for event in path
     )
 
@@ -206,9 +206,19 @@ def _is_new_try(attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
     return bool(snapshot.charge_reference) and snapshot.charge_reference != attempt.charge_reference
 
 
-def _decline_event(payment: Payment, attempt: Attempt, error: ProviderError | None) -> str:
+def _decline_event(
+    payment: Payment,
+    attempt: Attempt,
+    error: ProviderError | None,
+    snapshot: PaymentSnapshot | None = None,
+) -> str:
+    """Final when no try is left, when the PSP says so, and for a bank debit that came back: days
+    have passed, and its payer is no longer there to try again.
+    """
     exhausted = attempt.number >= ATTEMPTS_MAX
-    final = exhausted or (error is not None and not error.retryable)
+    debit = snapshot is not None and snapshot.payment_method_summary.get("kind") == "bank_debit"
+    came_back = debit and payment.state == State.PROCESSING
+    final = exhausted or came_back or (error is not None and not error.retryable)
     return "psp_declined_final" if final else "psp_declined_retryable"
 
 

@@ -30,7 +30,7 @@ from payments.actions.create_merchant import create_merchant
 from payments.actions.provider_accounts import create_provider_account
 from payments.actions.resume_payment import lease_operation, poll_payment, resume_operation
 from payments.idempotency import Answer, Claim
-from payments.models import Merchant, Payment, ProviderAccount, ProviderOperation
+from payments.models import Dispute, Merchant, Payment, ProviderAccount, ProviderOperation
 from payments.providers.sandbox.service.accounts import publishable_key_for
 from webhooks import inbox
 
@@ -101,10 +101,49 @@ class Shop:
         parameters = {"payment": payment_id, "payment_method": token, "return_url": ""}
         return self.ask("payments.confirm", parameters, **more)
 
-    def capture(self, payment_id: str, amount_minor: int | None = None, **more: Any) -> Answer:
-        """Capture in full."""
-        parameters = {"payment": payment_id, "amount_minor": amount_minor}
+    def capture(
+        self,
+        payment_id: str,
+        amount_minor: int | None = None,
+        *,
+        final: bool = True,
+        **more: Any,
+    ) -> Answer:
+        """Capture all that is held, or a part of it."""
+        parameters = {"payment": payment_id, "amount_minor": amount_minor, "final_capture": final}
         return self.ask("payments.capture", parameters, **more)
+
+    def increment(self, payment_id: str, amount_minor: int, **more: Any) -> Answer:
+        """Raise the hold to a new total."""
+        parameters = {"payment": payment_id, "amount_minor": amount_minor}
+        return self.ask("payments.increment_authorization", parameters, **more)
+
+    def refund(
+        self,
+        payment_id: str,
+        amount_minor: int | None = None,
+        *,
+        refund_platform_fee: bool = False,
+        **more: Any,
+    ) -> Answer:
+        """Give all that is left back, or a part of it."""
+        parameters = {
+            "payment": payment_id,
+            "amount_minor": amount_minor,
+            "reason": "",
+            "metadata": {},
+            "refund_platform_fee": refund_platform_fee,
+        }
+        return self.ask("refunds.create", parameters, **more)
+
+    def submit_evidence(self, dispute_id: str, **texts: str) -> Answer:
+        """Answer a dispute with words."""
+        parameters = {"dispute": dispute_id, "evidence": texts or {"uncategorized_text": "Sent."}}
+        return self.ask("disputes.submit_evidence", parameters)
+
+    def accept_dispute(self, dispute_id: str, **more: Any) -> Answer:
+        """Give a dispute up."""
+        return self.ask("disputes.accept", {"dispute": dispute_id}, **more)
 
     def cancel(self, payment_id: str, reason: str = "", **more: Any) -> Answer:
         """Cancel."""
@@ -177,7 +216,12 @@ class Shop:
 
     def balance(self, code: str, currency: str = "EUR") -> int:
         """An account of this merchant or its provider account, in its normal direction."""
-        kinds = {"psp:clearing": ("asset", self.account.pk)}
+        kinds = {
+            "psp:clearing": ("asset", self.account.pk),
+            "psp:disputed_funds": ("asset", self.account.pk),
+            "psp:refunds_in_transit": ("liability", self.account.pk),
+            "merchant:receivable": ("asset", self.merchant.pk),
+        }
         kind, owner = kinds.get(code, ("liability", self.merchant.pk))
         key = AccountKey(code=code, kind=kind, currency=currency, livemode=False, owner=owner)
         return balance(key).balance_minor
@@ -204,6 +248,22 @@ class Shop:
     def settle(self) -> None:
         """Let the sandbox settle what it captured."""
         self.advance_sandbox(60)
+
+    def stage(self, payment_id: str, action: str, **body: Any) -> None:
+        """Play the payer's bank, the PSP's fraud desk or a person in its dashboard."""
+        reference = self.provider_reference(payment_id)
+        self.sandbox("POST", f"/v1/control/payments/{reference}/{action}", body)
+
+    def stage_dispute(self, dispute_id: str, result: str, **body: Any) -> None:
+        """Let the payer's bank go on with a dispute."""
+        reference = Dispute.objects.get(pk=dispute_id).provider_reference
+        self.sandbox("POST", f"/v1/control/disputes/{reference}", {"result": result, **body})
+
+    def later(self, payment_id: str = "", **duration: float) -> None:
+        """Move both clocks ahead; what the sandbox does meanwhile is told and taken in."""
+        self.ahead_by(**duration)
+        self.advance_sandbox(timedelta(**duration).total_seconds())
+        self.deliver_events()
 
     def advance_sandbox(self, seconds: float) -> None:
         """Move the sandbox account's clock; what falls due happens at once."""
