@@ -46,6 +46,7 @@ def _fail_debit(vault: Vault, intent: Json, charge: Json) -> None:
         "code": "insufficient_funds",
         "message": "The customer's account has insufficient funds to cover this payment.",
         "charge": charge["id"],
+        "payment_method": vault.show(vault.get(charge["payment_method"])),
     }
     charge.update(status="failed", paid=False, failure_code="insufficient_funds")
     intent.update(status="requires_payment_method", payment_method=None, last_payment_error=error)

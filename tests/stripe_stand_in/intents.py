@@ -233,6 +233,7 @@ def _decline(vault: Vault, intent: Json, method: Method, code: str, decline_code
         "decline_code": decline_code,
         "message": "Your card was declined.",
         "charge": charge["id"],
+        "payment_method": vault.show(vault.get(intent["payment_method"])),
     }
     if method.advice_code:
         error["advice_code"] = method.advice_code

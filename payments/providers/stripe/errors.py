@@ -81,7 +81,7 @@ CODES = {
     "bank_account_restricted": "bank_debit_refused",
     "bank_account_unusable": "bank_debit_refused",
     "bank_account_unverified": "bank_debit_refused",
-    "capture_charge_authorization_expired": "provider_state_conflict",
+    "capture_charge_authorization_expired": "authorization_gone",
     "card_decline_rate_limit_exceeded": "limit_exceeded",
     "card_declined": "card_declined",
     "charge_already_captured": "provider_state_conflict",
@@ -89,7 +89,7 @@ CODES = {
     "charge_disputed": "provider_payment_disputed",
     "charge_exceeds_source_limit": "limit_exceeded",
     "charge_exceeds_transaction_limit": "limit_exceeded",
-    "charge_expired_for_capture": "provider_state_conflict",
+    "charge_expired_for_capture": "authorization_gone",
     "charge_not_refundable": "provider_state_conflict",
     "debit_not_authorized": "bank_debit_refused",
     "dispute_evidence_page_limit_exceeded": "provider_evidence_refused",
@@ -112,7 +112,7 @@ CODES = {
     "payment_intent_action_required": "authentication_required",
     "payment_intent_authentication_failure": "authentication_failed",
     "payment_intent_incompatible_payment_method": "payment_method_invalid",
-    "payment_intent_mandate_invalid": "payment_method_invalid",
+    "payment_intent_mandate_invalid": "mandate_inactive",
     "payment_intent_payment_attempt_expired": "authentication_failed",
     "payment_intent_payment_attempt_failed": "card_declined",
     "payment_intent_unexpected_state": "provider_state_conflict",
@@ -144,12 +144,12 @@ CODES = {
 # own balance at Stripe, not about the payer's account.
 REFUND_FAILURES = {
     "charge_for_pending_refund_disputed": "provider_payment_disputed",
-    "declined": "card_declined",
-    "expired_or_canceled_card": "expired_card",
-    "insufficient_funds": "provider_request_refused",
-    "lost_or_stolen_card": "lost_or_stolen_card",
-    "merchant_request": "provider_request_refused",
-    "unknown": "processing_error",
+    "declined": "refund_refused",
+    "expired_or_canceled_card": "refund_returned",
+    "insufficient_funds": "refund_refused",
+    "lost_or_stolen_card": "refund_returned",
+    "merchant_request": "refund_refused",
+    "unknown": "refund_returned",
 }
 
 # What a refused number is about: Stripe has no code for "more than there is".
@@ -157,9 +157,9 @@ _AMOUNTS = frozenset({"amount", "amount_to_capture"})
 
 
 def refund_failure(reason: str) -> ProviderError:
-    """Why a refund did not reach the payer. A reason that is not known is a processing error."""
+    """Why a refund did not reach the payer."""
     return refusal(
-        REFUND_FAILURES.get(reason, "processing_error"),
+        REFUND_FAILURES.get(reason, "refund_returned"),
         f"The refund failed: {reason or 'no reason was given'}.",
         decline_code=reason,
         provider_code=reason,

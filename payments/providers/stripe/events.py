@@ -30,6 +30,7 @@ from payments.providers.base import (
     UnreadableEvent,
 )
 from payments.providers.fields import UnreadableObject
+from payments.providers.objects import DisputeSnapshot, DisputeStage, DisputeStatus
 from payments.providers.strict_json import read_object
 from payments.providers.stripe.disputes import read_dispute
 from payments.providers.stripe.refunds import read_refund
@@ -124,7 +125,7 @@ def read_observation(raw: bytes) -> Observation:
             occurred_at=occurred_at,
             snapshot=snapshot,
             refund=read_refund(subject) if about and is_refund else None,
-            dispute=read_dispute(subject) if about and is_dispute else None,
+            dispute=_dispute(subject) if about and is_dispute else None,
             fetch_needed=bool(about) and hint,
             relevant=bool(about),
         )
@@ -155,3 +156,14 @@ def _snapshot(event_type: str, subject: Mapping[str, Any]) -> PaymentSnapshot | 
         return None
     snapshot = read_snapshot(subject)
     return None if is_ambiguous(subject) else snapshot
+
+
+def _dispute(subject: Mapping[str, Any]) -> DisputeSnapshot | None:
+    """The dispute, unless it is an open chargeback whose money is not told: that is either very
+    new, or older than what was told before.
+    """
+    dispute = read_dispute(subject)
+    told = bool(subject.get("balance_transactions"))
+    is_open = dispute.status in {DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REVIEW}
+    silent = is_open and not told and dispute.stage != DisputeStage.INQUIRY
+    return None if silent else dispute

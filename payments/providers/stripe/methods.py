@@ -21,21 +21,11 @@ from payments.providers.objects import MethodSnapshot, SaveMethod
 from payments.providers.refusals import refusal
 from payments.providers.stripe.call import Call, Refused
 from payments.providers.stripe.errors import translate
-from payments.providers.stripe.snapshots import expanded, reference
+from payments.providers.stripe.snapshots import expanded, kind_of, reference
 
 # Where Stripe keeps our ids.
 CUSTOMER_KEY, METHOD_KEY = "florin_customer", "florin_payment_method"
 
-_BANK_DEBITS = frozenset(
-    {
-        "us_bank_account",
-        "sepa_debit",
-        "bacs_debit",
-        "au_becs_debit",
-        "acss_debit",
-        "nz_bank_account",
-    }
-)
 _MANDATES = frozenset({"active", "pending", "inactive"})
 _SETUPS = {
     "succeeded": Outcome.OK,
@@ -62,7 +52,7 @@ def read_method(
     return MethodSnapshot(
         customer_reference=reference(method, "customer") or customer_reference,
         provider_reference=fields.required_text(method, "id"),
-        kind="bank_debit" if kind in _BANK_DEBITS else kind,
+        kind=kind_of(kind),
         brand=fields.text(detail, "brand") or fields.text(detail, "bank_name"),
         last4=fields.text(detail, "last4"),
         expiry_month=fields.optional_whole(detail, "exp_month"),

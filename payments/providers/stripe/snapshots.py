@@ -39,6 +39,17 @@ STATUSES = {
     "succeeded": ObservedStatus.CAPTURED,
     "canceled": ObservedStatus.CANCELED,
 }
+# Stripe's payment method types that are debits of a bank account; the bank may take them back.
+_BANK_DEBITS = frozenset(
+    {
+        "acss_debit",
+        "au_becs_debit",
+        "bacs_debit",
+        "nz_bank_account",
+        "sepa_debit",
+        "us_bank_account",
+    }
+)
 _TAKEN = frozenset({ObservedStatus.CAPTURED, ObservedStatus.RETURNED})
 
 
@@ -89,7 +100,7 @@ def read_snapshot(
         client_secret=fields.text(intent, "client_secret"),
         next_action=_next_action(fields.mapping(intent, "next_action")),
         payment_method=reference(intent, "payment_method"),
-        payment_method_summary=_summary(fields.mapping(charge, "payment_method_details")),
+        payment_method_summary=_summary(charge, last_error),
         cancellation_reason=fields.text(intent, "cancellation_reason"),
         error=_last_error(last_error) if status == ObservedStatus.DECLINED else None,
         raw_status=fields.required_text(intent, "status"),
@@ -199,13 +210,23 @@ def _next_action(action: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return {"type": "use_provider_sdk", "provider_type": kind}
 
 
-def _summary(details: Mapping[str, Any]) -> Mapping[str, str]:
+def kind_of(payment_method_type: str) -> str:
+    """Our word for a type of payment method: all debits of bank accounts are one kind."""
+    return "bank_debit" if payment_method_type in _BANK_DEBITS else payment_method_type
+
+
+def _summary(charge: Mapping[str, Any], last_error: Mapping[str, Any]) -> Mapping[str, str]:
+    """What was paid with: told by the charge, and after a decline by the error."""
+    details = fields.mapping(charge, "payment_method_details")
+    named = last_error.get("payment_method")
+    if not details and isinstance(named, Mapping):
+        details = named
     kind = fields.text(details, "type")
     if not kind:
         return {}
     detail = _detail(details, kind)
-    brand = detail.get("brand") or detail.get("bank_name")
-    return {"kind": kind, "brand": str(brand or ""), "last4": str(detail.get("last4") or "")}
+    brand, last4 = detail.get("brand") or detail.get("bank_name"), detail.get("last4")
+    return {"kind": kind_of(kind), "brand": str(brand or ""), "last4": str(last4 or "")}
 
 
 def _detail(source: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

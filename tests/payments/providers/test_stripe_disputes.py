@@ -259,6 +259,28 @@ def test_a_refund_or_dispute_without_a_payment_intent_is_not_ours() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "moves", "is_told"),
+    [
+        ("needs_response", [], False),
+        ("under_review", [], False),
+        ("needs_response", [{"amount": -1_000, "fee": 1_500, "currency": "usd"}], True),
+        ("warning_needs_response", [], True),
+        ("lost", [], True),
+    ],
+)
+def test_an_event_of_a_chargeback_whose_money_is_not_told_only_asks_to_fetch(
+    status: str, moves: list[dict[str, Any]], is_told: bool
+) -> None:
+    subject = DISPUTE | {"status": status, "balance_transactions": moves}
+    event = {"object": "event", "id": "evt_1", "type": "charge.dispute.created", "created": 1}
+    raw = json.dumps(event | {"data": {"object": subject}}).encode()
+    observation = events.read_observation(raw)
+    assert (observation.dispute is not None) is is_told
+    assert observation.fetch_needed
+    assert observation.provider_reference == "pi_1"
+
+
+@pytest.mark.parametrize(
     ("status", "stage"),
     [("warning_in_2030", DisputeStage.INQUIRY), ("in_2030", DisputeStage.CHARGEBACK)],
 )

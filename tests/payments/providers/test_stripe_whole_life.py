@@ -167,7 +167,7 @@ def test_a_refused_capture_says_whether_the_hold_stands(world: StripeWorld) -> N
     lost = world.capture(world.paid("pm_card_captureExpired", manual=True), 700)
     expect(lost, Outcome.DECLINED, ObservedStatus.CANCELED)
     assert lost.error is not None
-    assert lost.error.code == "provider_state_conflict"
+    assert lost.error.code == "authorization_gone"
 
 
 # --- refunds -----------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_a_refund_that_succeeded_can_fail_weeks_later(world: StripeWorld) -> Non
     (late,) = world.refunds(paid)
     assert (late.status, late.our_reference) == (RefundStatus.FAILED, "re_late")
     assert late.error is not None
-    assert late.error.code == "expired_card"
+    assert late.error.code == "refund_returned"
     told = [one for one in world.observations() if one.event_type == "refund.failed"]
     assert [one.refund for one in told] == [late]
     assert told[0].provider_reference == paid.provider_reference
@@ -274,6 +274,15 @@ def test_a_debit_that_the_bank_refuses_is_declined(world: StripeWorld) -> None:
     assert refused.status == ObservedStatus.DECLINED
     assert refused.error is not None
     assert refused.error.code == "insufficient_funds"
+    told = world.observations()[-1]
+    assert told.event_type == "payment_intent.payment_failed"
+    assert told.snapshot is not None
+    for snapshot in (refused, told.snapshot, debit):
+        assert snapshot.payment_method_summary == {
+            "kind": "bank_debit",
+            "brand": "STRIPE TEST BANK",
+            "last4": "2227",
+        }
 
 
 def test_a_debit_that_comes_back_as_a_failed_charge_is_returned(world: StripeWorld) -> None:
