@@ -9,28 +9,47 @@ and in a migration, because the database too refuses a scope that it does not kn
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 READ, WRITE = "read", "write"
 _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-# Resource -> (what may be done with it, in words for people).
-RESOURCES: dict[str, tuple[tuple[str, ...], str]] = {
-    "payments": (
-        (READ, WRITE),
-        "payments: create, confirm, capture, cancel; reading includes their client secrets",
-    ),
-    "refunds": ((READ, WRITE), "refunds: give money back"),
-    "disputes": ((READ, WRITE), "disputes: hand in evidence, accept"),
-    "customers": ((READ, WRITE), "customers"),
-    "payment_methods": ((READ, WRITE), "saved payment methods and mandates"),
-    "events": ((READ,), "events, which show the objects they are about"),
-    "webhook_endpoints": ((READ, WRITE), "addresses that get events, and their secrets"),
-    "balance": ((READ,), "the balance"),
-    "provider_accounts": ((READ,), "provider accounts, without their credentials"),
+
+class Resource(NamedTuple):
+    """A kind of object: what reading it shows and what changing it does ("": it cannot)."""
+
+    shows: str
+    does: str = ""
+
+    @property
+    def accesses(self) -> tuple[str, ...]:
+        """The kinds of access there are."""
+        return (READ, WRITE) if self.does else (READ,)
+
+
+RESOURCES: dict[str, Resource] = {
+    "payments": Resource("payments and their client secrets", "create, confirm, capture, cancel"),
+    "refunds": Resource("refunds", "give money back"),
+    "disputes": Resource("disputes", "hand in evidence, accept"),
+    "customers": Resource("customers", "add, change, delete"),
+    "payment_methods": Resource("saved payment methods and mandates", "save, remove"),
+    "events": Resource("events, which show the objects they are about"),
+    "webhook_endpoints": Resource("addresses that get events", "add, change, delete, new secrets"),
+    "balance": Resource("the balance"),
+    "provider_accounts": Resource("provider accounts, without their credentials"),
 }
 SCOPES: tuple[str, ...] = tuple(
-    f"{resource}:{access}" for resource, (kinds, _) in RESOURCES.items() for access in kinds
+    f"{name}:{access}" for name, resource in RESOURCES.items() for access in resource.accesses
 )
+
+
+def scope_words(scope: str) -> str:
+    """A scope for people, such as "Read and change refunds: give money back"."""
+    name, _, access = scope.partition(":")
+    resource = RESOURCES[name]
+    if access == READ:
+        return f"Read {resource.shows}"
+    return f"Read and change {name.replace('_', ' ')}: {resource.does}"
 
 
 def scope_of(resource: str, method: str) -> str:

@@ -18,12 +18,13 @@ from unfold.decorators import action, display
 
 from payments.actions.api_keys import revoke_api_key, rotate_api_key
 from payments.admin.access import LIVE_PERMISSION, may, require, staff_actor
-from payments.admin.forms import OnceForm, RotateKeyForm, scope_words
+from payments.admin.forms import OnceForm, RotateKeyForm
 from payments.admin.merchants import key_status
 from payments.admin.presentation import admin_link, identifier, mode_badge, moment_text
 from payments.admin.read_only import HistoryAdmin
 from payments.admin.verbs import Done, ShownKey, Verb, verb_page
 from payments.models import ApiKey
+from payments.scopes import scope_words
 
 
 @admin.register(ApiKey)

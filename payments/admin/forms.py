@@ -7,6 +7,7 @@ that issues something count a single time, however often its button is pressed.
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -26,8 +27,10 @@ from unfold.widgets import (
 )
 
 from payments.models import ApiKey
-from payments.scopes import READ, RESOURCES, SCOPES
+from payments.scopes import SCOPES, scope_words
 
+# What a ticket looks like: 12 random bytes.
+TICKET = re.compile(r"[A-Za-z0-9_-]{16}")
 _OPEN_FORMS = "florin_open_forms"
 _OPEN_FORMS_MAX = 20
 _MODES = [("test", "Test: no real money"), ("live", "Live: real money")]
@@ -73,6 +76,18 @@ def tear_ticket(request: HttpRequest, ticket: str) -> bool:
     return True
 
 
+def _review_limit_field() -> forms.IntegerField:
+    return forms.IntegerField(
+        label="Payments above this wait for a person, in minor units",
+        min_value=0,
+        max_value=_MINOR_MAX,
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="100000 is 1,000.00 EUR, or 100,000 JPY. A payment above it is held before the "
+        "provider is asked, and waits under “Review cases”. Leave empty for no limit.",
+    )
+
+
 class MerchantForm(OnceForm):
     """A new merchant; the arguments of create_merchant."""
 
@@ -96,13 +111,7 @@ class MerchantForm(OnceForm):
         widget=UnfoldAdminIntegerFieldWidget(),
         help_text="Added per captured payment, in its own currency: 20 is 0.20 EUR, or 20 JPY.",
     )
-
-
-def scope_words(scope: str) -> str:
-    """A scope for people: "payments:read" is "Read payments"."""
-    resource, _, access = scope.partition(":")
-    _, words = RESOURCES[resource]
-    return f"{'Read' if access == READ else 'Read and change'} {words}"
+    review_above_minor = _review_limit_field()
 
 
 def _overlap_field(label: str, help_text: str) -> forms.TypedChoiceField:
@@ -178,6 +187,13 @@ class ReasonForm(OnceForm):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text="These words stay in the audit trail.",
     )
+
+
+class ReviewLimitForm(ReasonForm):
+    """From which amount on a merchant's payments wait; the arguments of set_review_limit."""
+
+    review_above_minor = _review_limit_field()
+    field_order = ("review_above_minor", "reason")
 
 
 class _CredentialsForm(OnceForm):

@@ -127,12 +127,8 @@ def reference_page() -> str:
             "groups": reader.groups(),
             "shapes": reader.shapes(),
             "scopes": [
-                {
-                    "words": words,
-                    "read": f"{resource}:{READ}",
-                    "write": f"{resource}:{WRITE}" if WRITE in kinds else "",
-                }
-                for resource, (kinds, words) in RESOURCES.items()
+                {"read": f"{name}:{READ}", "write": f"{name}:{WRITE}", "resource": resource}
+                for name, resource in RESOURCES.items()
             ],
         },
     )

@@ -18,7 +18,7 @@ from payments.api.authentication import find_caller, forget_callers
 from payments.api.views.base import PublishableKeyView, SecretKeyView
 from payments.errors import FlorinError
 from payments.models import ApiKey
-from payments.scopes import READ, RESOURCES, SCOPES, WRITE, opens, scope_of
+from payments.scopes import RESOURCES, SCOPES, opens, scope_of, scope_words
 from tests.payments.api.conftest import Api, error_of, payment_body
 from tests.payments.shop import Shop
 
@@ -186,17 +186,19 @@ def _moment_of_use(row: ApiKey, clear: str, now: datetime) -> datetime | None:
     return ApiKey.objects.get(pk=row.pk).last_used_at
 
 
-def test_every_resource_has_words_and_can_be_read() -> None:
-    for kinds, words in RESOURCES.values():
-        assert kinds[0] == READ
-        assert set(kinds) <= {READ, WRITE}
-        assert words
+def test_every_scope_has_words_of_its_own() -> None:
+    words = [scope_words(scope) for scope in SCOPES]
+    assert len(set(words)) == len(SCOPES)
+    assert scope_words("refunds:write") == "Read and change refunds: give money back"
+    assert all(len(each) < 80 for each in words)
 
 
 def test_the_guide_lists_every_scope_as_it_is() -> None:
     guide = (settings.BASE_DIR / "docs" / "api.md").read_text()
-    told = re.findall(r"^\| `(\w+:read)` \| (?:`(\w+:write)`)? ?\| (.*) \|$", guide, re.MULTILINE)
-    assert told == [
-        (scope_of(name, "GET"), scope_of(name, "POST") if WRITE in kinds else "", words)
-        for name, (kinds, words) in RESOURCES.items()
+    row = re.compile(
+        r"^\| `(\w+:read)` \| (.*?) \| (?:`(\w+:write)`)? ?\| (.*?) ?\|$", re.MULTILINE
+    )
+    assert row.findall(guide) == [
+        (f"{name}:read", resource.shows, f"{name}:write" * bool(resource.does), resource.does)
+        for name, resource in RESOURCES.items()
     ]
