@@ -7,11 +7,13 @@ writes the tables that need no run (codes, instruments, knobs) anew.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from payments.providers.refusals import STANDARD
+from payments.providers.sandbox.service import schema, staging
 from payments.providers.sandbox.service.instruments import BY_TOKEN
 from payments.providers.sandbox.service.knobs import KNOBS
 from tests.payments.providers import capability_matrix
@@ -64,6 +66,33 @@ def _split(document: Path, name: str) -> tuple[str, str, str]:
 @pytest.mark.parametrize(("file", "name"), TABLES)
 def test_a_table_in_the_docs_is_what_the_code_says(file: str, name: str) -> None:
     assert _split(DOCS / file, name)[1] == TABLES[file, name]()
+
+
+def _service_sources() -> str:
+    folder = Path(staging.__file__).parent
+    return "".join(path.read_text() for path in sorted(folder.glob("*.py")))
+
+
+def test_the_sandbox_page_names_every_control_event_and_movement() -> None:
+    page = (DOCS / "sandbox.md").read_text()
+    assert [name for name in staging.PAYMENT_ACTIONS if f"/{name}`" not in page] == []
+    told = {
+        f"{subject}.{name}"
+        for subject, names in re.findall(r"^\| `(\w+)\.` \| (.*) \|$", page, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    left = set(re.findall(r'"((?:payment|refund|dispute)\.[a-z_]+)"', _service_sources()))
+    assert told == left | {"payment.partially_captured"}
+    kinds = re.findall(r"'(\w+)'", schema.SCHEMA.partition("kind IN (")[2].partition(")")[0])
+    assert len(kinds) > 10
+    assert [kind for kind in kinds if f"`{kind}`" not in page] == []
+
+
+def test_the_sandbox_page_names_every_address() -> None:
+    page = (DOCS / "sandbox.md").read_text()
+    paths = set(re.findall(r'r"(/v1/[a-z_]+)', _service_sources()))
+    assert len(paths) > 8
+    assert [path for path in paths if path not in page] == []
 
 
 def test_the_capability_matrix_is_what_the_suite_runs() -> None:

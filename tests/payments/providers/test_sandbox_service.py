@@ -30,14 +30,14 @@ def account(sandbox_psp: RunningProcess) -> SandboxAccount:
     return SandboxAccount(sandbox_psp.url)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
-def _own_service(folder: Path, port: int) -> Iterator[RunningProcess]:
+def own_service(folder: Path, port: int) -> Iterator[RunningProcess]:
     command = processes.sandbox_provider(port=port, data_folder=folder)
     url = f"http://127.0.0.1:{port}"
     with running(command, log_path=folder / "log", url=url, ready_path="/healthz") as child:
@@ -55,14 +55,14 @@ def _paid(token: str = "tok_visa", **more: Any) -> dict[str, Any]:
 def test_a_killed_service_comes_back_with_its_books_its_answers_and_its_work(
     tmp_path: Path,
 ) -> None:
-    port, key = _free_port(), {"Idempotency-Key": "key-1"}
-    with _own_service(tmp_path, port) as service:
+    port, key = free_port(), {"Idempotency-Key": "key-1"}
+    with own_service(tmp_path, port) as service:
         account = SandboxAccount(service.url)
         account.set(settle_after_seconds=86_400)
         account.advance(3_600)
         first = account.call("POST", "/v1/payments", _paid(), headers=key)
         service.kill()
-    with _own_service(tmp_path, port):
+    with own_service(tmp_path, port):
         assert account.call("POST", "/v1/payments", _paid(), headers=key) == first
         assert len(account.movements(reference="pay_1")) == 1
         status, _ = account.call("POST", "/v1/payments", _paid("tok_amex"), headers=key)
@@ -89,22 +89,22 @@ def test_a_taken_port_is_told_in_one_sentence(sandbox_psp: RunningProcess, tmp_p
 
 
 def test_two_services_never_share_one_record(tmp_path: Path) -> None:
-    with _own_service(tmp_path, _free_port()):
-        command = processes.sandbox_provider(port=_free_port(), data_folder=tmp_path)
+    with own_service(tmp_path, free_port()):
+        command = processes.sandbox_provider(port=free_port(), data_folder=tmp_path)
         ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert ended.returncode == 1
     assert "Another sandbox is already running" in ended.stderr
 
 
 def test_the_server_process_leaves_when_its_parent_is_killed(tmp_path: Path) -> None:
-    with _own_service(tmp_path, _free_port()) as service:
+    with own_service(tmp_path, free_port()) as service:
         os.kill(service.process.pid, signal.SIGKILL)
         service.process.wait()
         eventually(lambda: not _answers(service.url))
 
 
 def test_a_hanging_request_does_not_hold_up_a_stop(tmp_path: Path) -> None:
-    with _own_service(tmp_path, _free_port()) as service:
+    with own_service(tmp_path, free_port()) as service:
         account = SandboxAccount(service.url)
         thread = threading.Thread(
             target=_lost_call, args=(account, _paid("tok_timeout_after_commit"))

@@ -113,7 +113,8 @@ def confirm(
     }
     if saved is not None and saved["mandate_status"] in {"pending", "inactive"}:
         _decline(desk, payment, "mandate_inactive")
-    elif instrument.authentication and payment["off_session"]:
+    elif instrument.authentication and payment["off_session"] and payment["attempt"] == 1:
+        # Only the first try is made without the payer; who confirms again has them there.
         _decline(desk, payment, "authentication_required")
     elif instrument.authentication:
         _ask_payer(desk, payment)

@@ -173,6 +173,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
             "UPDATE payments SET body = ? WHERE id = ?",
             (json.dumps(payment, separators=(",", ":")), payment_id),
         )
+    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def upgraded(payment: dict[str, Any]) -> dict[str, Any]:
