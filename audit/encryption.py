@@ -15,6 +15,7 @@ import base64
 import binascii
 import hmac
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -149,11 +150,15 @@ def _cipher(secret: bytes) -> AESGCM:
 
 @dataclass(frozen=True, slots=True)
 class EncryptedColumn:
-    """A BinaryField that holds tokens: its model's label, its column, its name in contexts."""
+    """A BinaryField that holds tokens: its model's label, its column, its name in contexts; and
+    where it has one, the column of its blind index and what makes that of the value in clear.
+    """
 
     model_label: str
     column: str
     name: str
+    index_column: str = ""
+    index: Callable[[str], str] | None = None
 
     def context(self, primary_key: object) -> str:
         """What binds a token to its row, the form every caller of `encrypt` uses."""
@@ -163,13 +168,27 @@ class EncryptedColumn:
 _COLUMNS: dict[tuple[str, str], EncryptedColumn] = {}
 
 
-def register(model_label: str, column: str, *, name: str = "") -> EncryptedColumn:
+def register(
+    model_label: str,
+    column: str,
+    *,
+    name: str = "",
+    index_column: str = "",
+    index: Callable[[str], str] | None = None,
+) -> EncryptedColumn:
     """Let `manage.py rotate_encryption` re-encrypt a column; to be called in AppConfig.ready().
 
     `model_label` is "app.Model". The tokens in it must have been made with the context
-    "app.model.name:primary key", where the name is the column's unless another is given.
+    "app.model.name:primary key", where the name is the column's unless another is given. With an
+    `index` the blind index in `index_column` is made anew too, so that it outlives its key.
     """
-    registered = EncryptedColumn(model_label=model_label, column=column, name=name or column)
+    registered = EncryptedColumn(
+        model_label=model_label,
+        column=column,
+        name=name or column,
+        index_column=index_column,
+        index=index,
+    )
     _COLUMNS[model_label, column] = registered
     return registered
 

@@ -93,10 +93,14 @@ def _rotate_batch(column: EncryptedColumn, after: Any, *, batch_rows: int) -> tu
         )
         for last, old in cursor.fetchall():
             context = column.context(last)
-            new = encrypt(decrypt(bytes(old), context=context), context=context)
+            clear = decrypt(bytes(old), context=context)
+            written: dict[str, bytes | str] = {token: encrypt(clear, context=context)}
+            if column.index is not None:
+                written[_quoted_index(column)] = column.index(clear.decode())
+            assigned = ", ".join(f"{name} = %s" for name in written)
             cursor.execute(
-                f"UPDATE {table} SET {token} = %s WHERE {key} = %s AND {token} = %s",  # noqa: S608
-                [new, last, old],
+                f"UPDATE {table} SET {assigned} WHERE {key} = %s AND {token} = %s",  # noqa: S608
+                [*written.values(), last, old],
             )
             rotated += cursor.rowcount
     return rotated, last
@@ -129,3 +133,8 @@ def _quoted(column: EncryptedColumn) -> tuple[str, str, str]:
         quote(model._meta.pk.column),
         quote(str(field.column)),
     )
+
+
+def _quoted_index(column: EncryptedColumn) -> str:
+    field = apps.get_model(column.model_label)._meta.get_field(column.index_column)
+    return connection.ops.quote_name(str(field.column))

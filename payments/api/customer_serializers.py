@@ -10,6 +10,7 @@ import ipaddress
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 
 from payments.api.fields import MetadataField, StrictSerializer, TextField
 from payments.api.pagination import moment
@@ -94,6 +95,11 @@ class MandateBody(StrictSerializer):
     accepted_at = MomentField(max_length=40, help_text="When, ISO 8601 with an offset or Z.")
     ip_address = AddressField(max_length=45, help_text="From where. Stored encrypted.")
     user_agent = TextField(max_length=500, help_text="With which browser. Stored encrypted.")
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise ValidationError("This has to be an object.", code="parameter_invalid")
+        return super().to_internal_value(data)
 
 
 class SavePaymentMethodBody(StrictSerializer):

@@ -136,17 +136,27 @@ class Customer(models.Model):
         """The form in which names are compared: single spaces, without case."""
         return " ".join(name.split()).casefold()
 
+    @classmethod
+    def email_fingerprint(cls, email: str) -> str:
+        """The blind index of an address, "" of none."""
+        form = cls.email_form(email)
+        return encryption.blind_index(form, purpose=cls.EMAIL_PURPOSE) if form else ""
+
+    @classmethod
+    def name_fingerprint(cls, name: str) -> str:
+        """The blind index of a name, "" of none."""
+        form = cls.name_form(name)
+        return encryption.blind_index(form, purpose=cls.NAME_PURPOSE) if form else ""
+
     def set_email(self, email: str) -> None:
         """Encrypt and keep the address ("": none); the caller saves."""
         self.email_encrypted = _sealed(self, "email", email)
-        form = self.email_form(email)
-        self.email_index = encryption.blind_index(form, purpose=self.EMAIL_PURPOSE) if form else ""
+        self.email_index = self.email_fingerprint(email)
 
     def set_name(self, name: str) -> None:
         """Encrypt and keep the name ("": none); the caller saves."""
         self.name_encrypted = _sealed(self, "name", name)
-        form = self.name_form(name)
-        self.name_index = encryption.blind_index(form, purpose=self.NAME_PURPOSE) if form else ""
+        self.name_index = self.name_fingerprint(name)
 
     def reveal_email(self) -> str:
         """The e-mail address in clear, "" where there is none."""

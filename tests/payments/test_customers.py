@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import IntegrityError
 
-from audit import timeline
+from audit import encryption, rotation, timeline
+from audit.log import Actor, acting_as
 from payments.models import Customer, IdempotencyKey, MethodOperation, PaymentMethod
 from tests.payments.api.conftest import Api, error_of
 from tests.payments.api.test_card_numbers import in_the_database
@@ -214,3 +217,27 @@ def test_the_database_keeps_customers_apart_and_deleted_ones_empty(
         Customer.objects.filter(pk=kept.pk).update(email_index="x")
     with pytest.raises(Exception, match="permission denied"):
         Customer.objects.filter(pk=kept.pk)._raw_delete("default")
+
+
+def test_a_customer_is_found_and_read_after_the_key_was_rotated_away(
+    api: Api, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email = f"{secrets.token_hex(8)}@example.com"
+    created = customer(api, email=email, name="Dana")
+    new_ring = ["rotated:" + base64.b64encode(secrets.token_bytes(32)).decode()]
+    old_ring = list(settings.FLORIN_ENCRYPTION_KEYS)
+    columns = {
+        key: column for key, column in encryption._COLUMNS.items() if key[0] == "payments.Customer"
+    }
+    assert len(columns) == 2
+    monkeypatch.setattr(encryption, "_COLUMNS", columns)
+    settings.FLORIN_ENCRYPTION_KEYS = new_ring + old_ring
+    with acting_as(Actor(type="system", id="test")):
+        assert {column.remaining for column in rotation.rotate(now=datetime.now(UTC))} == {0}
+    settings.FLORIN_ENCRYPTION_KEYS = new_ring
+    (found,) = api.get(f"/v1/customers?email={email}").json()["data"]
+    assert (found["id"], found["email"], found["name"]) == (created["id"], email, "Dana")
+    settings.FLORIN_ENCRYPTION_KEYS = old_ring
+    Customer.objects.filter(email_encrypted__isnull=False).update(
+        email_encrypted=None, name_encrypted=None
+    )
