@@ -65,7 +65,9 @@ def overview(*, now: datetime) -> Breakers:
     states = breaker().states()
     is_live = states is not None
     found = _told_open() if states is None else states
-    accounts = ProviderAccount.objects.in_bulk({_account_of(state) for state in found})
+    accounts = ProviderAccount.objects.select_related("merchant").in_bulk(
+        {_account_of(state) for state in found}
+    )
     known = sorted(
         (state for state in found if _account_of(state) in accounts),
         key=lambda state: (_URGENCY[state.state], -state.failure_ratio, state.name),
@@ -101,7 +103,7 @@ def _card(state: BreakerState, account: ProviderAccount, now: datetime) -> Card:
         rate += f", {state.slow} were slow"
     since = _moment(state.since)
     return Card(
-        account=str(account),
+        account=f"{account} of {account.merchant.name if account.merchant else 'the platform'}",
         account_url=reverse("admin:payments_provideraccount_change", args=[account.pk]),
         title=title,
         word=word,
