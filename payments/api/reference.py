@@ -326,10 +326,12 @@ def _limits(schema: Mapping[str, Any]) -> str:
         words.append(f"{low} to {high}")
     shortest, longest = schema.get("minLength"), schema.get("maxLength")
     if longest is not None:
-        words.append(f"{shortest or 0} to {longest} characters")
+        words.append(
+            f"{shortest} to {longest} characters" if shortest else f"up to {longest} characters"
+        )
     fewest, most = schema.get("minItems"), schema.get("maxItems")
     if most is not None:
-        words.append(f"{fewest or 0} to {most} entries")
+        words.append(f"{fewest} to {most} entries" if fewest else f"up to {most} entries")
     if schema.get("maxProperties") is not None:
         words.append(f"up to {schema['maxProperties']} pairs")
     return ", ".join(words)

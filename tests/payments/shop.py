@@ -328,7 +328,7 @@ def open_shop() -> Shop:
     now = datetime.now(UTC)
     created = create_merchant(
         name="Alice's shop",
-        email="alice@shop.example",
+        email=f"alice-{secrets.token_hex(4)}@shop.example",
         fee_basis_points=FEE_BASIS_POINTS,
         fee_fixed_minor=FEE_FIXED_MINOR,
         actor=actor,
