@@ -28,7 +28,9 @@ class Resource(NamedTuple):
 
 
 RESOURCES: dict[str, Resource] = {
-    "payments": Resource("payments and their client secrets", "create, confirm, capture, cancel"),
+    "payments": Resource(
+        "payments and their client secrets", "create, change, confirm, capture, cancel"
+    ),
     "refunds": Resource("refunds", "give money back"),
     "disputes": Resource("disputes", "hand in evidence, accept"),
     "customers": Resource("customers", "add, change, delete"),
