@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -41,7 +42,7 @@ REFUSED = Counter(
 PROVIDER_PATH = "/webhooks/"
 # Numbers that proxies and tracing add to every request, many of them of a card number's length.
 # They are neither stored nor logged; of a traceparent the trace id alone, which is too long.
-TRACING_HEADERS = re.compile(
+_TRACING_HEADERS = re.compile(
     r"HTTP_(?:TRACEPARENT|TRACESTATE|BAGGAGE|SENTRY_TRACE|UBER_TRACE_ID|X_DATADOG_.*|X_B3_.*|B3"
     r"|X_AMZN_.*|X_AMZ_CF_ID|X_CLOUD_TRACE_CONTEXT|X_REQUEST_ID|X_REQUEST_START"
     r"|X_CORRELATION_ID|CF_RAY|X_NEWRELIC_.*)"
@@ -70,6 +71,21 @@ class RefuseCardNumbers:
         if request.path.startswith(MACHINE_PATHS):
             return error_response(refusal)
         return HttpResponse(refusal.message, content_type="text/plain", status=refusal.status)
+
+
+@lru_cache(maxsize=512)
+def is_tracing(name: str) -> bool:
+    """Whether a header, by its name in META, is one that tracing adds."""
+    return _TRACING_HEADERS.fullmatch(name) is not None
+
+
+def masked_headers(headers: dict[str, str]) -> dict[str, str]:
+    """A provider's headers as they may be stored: every card number in them masked."""
+    joined = "\n".join((*headers, *headers.values()))
+    if not card_numbers.may_carry(joined.encode("utf-8", "surrogatepass")):
+        return headers
+    mask = card_numbers.mask
+    return {mask(name)[0]: mask(value)[0] for name, value in headers.items()}
 
 
 def masked_event(raw: bytes) -> bytes:
@@ -127,7 +143,7 @@ def _header_found(request: HttpRequest) -> str:
     if not (escaped or card_numbers.may_carry(joined.encode("utf-8", "surrogatepass"))):
         return ""
     for name, line in lines.items():
-        if not TRACING_HEADERS.fullmatch(name) and _text_carries(line):
+        if not is_tracing(name) and _text_carries(line):
             known = "" if _text_carries(name) else name
             return known.removeprefix("HTTP_").replace("_", "-").title() or "headers"
     return ""

@@ -17,11 +17,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from audit import card_numbers
 from payments.actions.provider_accounts import WebhookSecret, webhook_secrets_of
 from payments.api import metrics
 from payments.api.backpressure import pressure
-from payments.api.card_data import TRACING_HEADERS, masked_event
+from payments.api.card_data import is_tracing, masked_event, masked_headers
 from payments.api.errors import error_response, refusal_of
 from payments.api.parsers import read_body
 from payments.errors import ErrorCode, FlorinError
@@ -101,13 +100,13 @@ def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now:
 def _headers(request: HttpRequest) -> dict[str, str]:
     """Header names in lower case, without those that are not kept."""
     headers = {
-        name[5:].replace("_", "-").lower(): card_numbers.mask(value)[0]
+        name[5:].replace("_", "-").lower(): value
         for name, value in request.META.items()
-        if name.startswith("HTTP_") and not TRACING_HEADERS.fullmatch(name)
+        if name.startswith("HTTP_") and not is_tracing(name)
     }
     for name in _HEADERS_NOT_KEPT:
         headers.pop(name, None)
-    return headers
+    return masked_headers(headers)
 
 
 def _destination(provider_code: str, endpoint_token: str) -> _Destination:
