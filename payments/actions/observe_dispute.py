@@ -12,6 +12,7 @@ from functools import partial
 
 from payments import bookkeeping
 from payments.actions.change import Change
+from payments.actions.facts import disputes_of
 from payments.actions.observe_refund import left_minor
 from payments.machines import DISPUTE_EDGES, LOST_DISPUTES, OPEN_DISPUTES, may, move
 from payments.models import Attempt, Dispute
@@ -218,9 +219,7 @@ def _open_payment(change: Change, attempt: Attempt | None, state: State) -> None
 def _close_payment(change: Change, attempt: Attempt | None, dispute: Dispute) -> None:
     """A dispute is over: the payment goes where its other disputes, amounts and times say."""
     payment = change.payment
-    here = {other.pk: other for other in change.kept(Dispute)}
-    others = [here.get(other.pk, other) for other in payment.disputes.exclude(pk=dispute.pk)]
-    others += [other for other in here.values() if other._state.adding and other is not dispute]
+    others = [other for other in disputes_of(change) if other.pk != dispute.pk]
     if any(_at_risk(other) for other in others):
         change.advance("one_dispute_closed", attempt)
         return

@@ -29,23 +29,27 @@ def is_about_a_part(operation: ProviderOperation) -> bool:
 def take_in_part(
     change: Change, operation: ProviderOperation, attempt: Attempt, result: Result
 ) -> None:
-    """The PSP did it, or took it on."""
-    if result.snapshot is not None:
-        observe(change, attempt, result.snapshot, current=True)
+    """The PSP did it, or took it on: our own move comes first, then what the PSP says besides."""
     if operation.kind == Kind.REFUND:
         assert result.refund is not None, f"Bug! {result.outcome} came without a refund"
         observe_refund(change, attempt, result.refund)
-        return
-    dispute = _dispute(change, operation)
-    event = "submit" if operation.kind == Kind.SUBMIT_EVIDENCE else "accept"
-    if may(dispute, DISPUTE_EDGES, event):
-        move(dispute, event)
-        dispute.submitted_at = change.now
-        change.keep(dispute)
-        word = "evidence_submitted" if event == "submit" else "accepted"
-        tell_dispute(change, dispute, word)
+    else:
+        _take_own_move(change, operation)
     if result.dispute is not None:
         observe_dispute(change, attempt, result.dispute)
+    if result.snapshot is not None:
+        observe(change, attempt, result.snapshot, current=True)
+
+
+def _take_own_move(change: Change, operation: ProviderOperation) -> None:
+    dispute = _dispute(change, operation)
+    event = "submit" if operation.kind == Kind.SUBMIT_EVIDENCE else "accept"
+    if not may(dispute, DISPUTE_EDGES, event):
+        return
+    move(dispute, event)
+    dispute.submitted_at = change.now
+    change.keep(dispute)
+    tell_dispute(change, dispute, "evidence_submitted" if event == "submit" else "accepted")
 
 
 def take_in_part_decline(

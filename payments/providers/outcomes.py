@@ -39,7 +39,8 @@ _BY_OPERATION: dict[str, dict[ObservedStatus, Outcome]] = {
         ObservedStatus.CANCELED: Outcome.DECLINED,
         ObservedStatus.FAILED: Outcome.DECLINED,
     },
-    "cancel": {ObservedStatus.CANCELED: Outcome.OK},
+    # A cancel of what was captured in part releases the rest, and the captured part stands.
+    "cancel": {ObservedStatus.CANCELED: Outcome.OK, ObservedStatus.CAPTURED: Outcome.OK},
     "increment": {ObservedStatus.AUTHORIZED: Outcome.OK},
 }
 _REFUNDED = {
@@ -69,6 +70,8 @@ def outcome_of(operation: str, snapshot: PaymentSnapshot) -> Outcome:
 
 def is_reached(operation: str, snapshot: PaymentSnapshot) -> bool:
     """Whether an object that refused `operation` for its state is where the operation leads."""
+    if operation == "cancel":
+        return snapshot.status == ObservedStatus.CANCELED
     outcome = _BY_OPERATION[operation].get(snapshot.status, Outcome.UNKNOWN)
     return outcome in {Outcome.OK, Outcome.PENDING, Outcome.ACTION}
 

@@ -147,11 +147,15 @@ def bank_result(desk: Desk, payment: dict[str, Any]) -> None:
 
 
 def cancel(desk: Desk, payment: dict[str, Any], reason: str) -> dict[str, Any]:
-    """End the payment: held money is released, captured money that is not settled taken back.
+    """End the payment: held money is released, captured money that is not settled taken back. Of a
+    payment that was captured in part the rest is released and the captured part stands.
 
     Raises Refusal 409 when money is settled or was given back.
     """
     require(payment, CANCELABLE, "canceled")
+    if payment["status"] == "partially_captured":
+        captures.release_rest(desk, payment)
+        return payment
     captures.void_all(desk, payment)
     holds.release(desk, payment)
     payment["status"] = "canceled"
