@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -133,7 +134,7 @@ def test_a_hanging_account_does_not_slow_another_merchants_payments(
         finally:
             connection.close()
 
-    with quick_breakers(FLORIN_PROVIDER_TIMEOUT_SECONDS=2.0):
+    with quick_breakers(FLORIN_PROVIDER_TIMEOUT_SECONDS=2.0, FLORIN_BREAKER_OPEN_SECONDS=60.0):
         shop.settings(hang_before_commit=1000, hang_seconds=2.5)
         with ThreadPoolExecutor(max_workers=12) as pool:
             hanging = [pool.submit(ask, shop) for _ in range(10)]
@@ -237,3 +238,37 @@ def test_older_news_is_no_news(shop: Shop) -> None:
     until(lambda: recovered(shop))
     tell_what_nobody_told([was_open], now=datetime.now(UTC))
     assert told_of(shop) == ["breaker.opened", "breaker.closed"]
+
+
+def test_a_breaker_of_no_account_is_nobodys_news() -> None:
+    assert not tell_change("pacc_unknown:create", "opened", state=None, now=datetime.now(UTC))
+
+
+def test_without_redis_the_job_tells_nothing() -> None:
+    assert tell_what_nobody_told(None, now=datetime.now(UTC)) == 0
+
+
+def test_news_that_cannot_be_written_fails_no_payment(
+    shop: Shop, second_connection: psycopg.Connection
+) -> None:
+    shop.settings(outage=True)
+    for _ in range(MINIMUM_CALLS - 1):
+        shop.create()
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '200ms'")
+    try:
+        with second_connection.transaction(force_rollback=True):
+            second_connection.execute(
+                "INSERT INTO payments_toldbreaker (id, provider_account_id, operation_class, "
+                "state, since, calls, failures, slow) VALUES (%s, %s, 'create', 'closed', "
+                "now(), 0, 0, 0)",
+                [name_of(shop), shop.account.pk],
+            )
+            assert shop.create().status == 202
+            assert state_of(shop).state == "open"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")
+    assert told_of(shop) == []
+    tell_what_nobody_told([state_of(shop)], now=datetime.now(UTC))
+    assert told_of(shop) == ["breaker.opened"]
