@@ -187,6 +187,18 @@ def what_was_captured_stands_when_the_rest_expires(driver: Driver) -> None:
 
 
 @scenario
+def canceling_what_was_captured_in_part_releases_the_rest(driver: Driver) -> None:
+    case = Case(driver)
+    held = _held(case)
+    case.capture(held, PART_MINOR, final=False)
+    released = case.cancel(held)
+    expect(released, Outcome.OK, ObservedStatus.CAPTURED)
+    assert snapshot_of(released).amount_capturable_minor == 0
+    assert snapshot_of(released).amount_captured_minor == PART_MINOR
+    assert case.captured() == [PART_MINOR]
+
+
+@scenario
 def an_unsettled_capture_can_be_voided(driver: Driver) -> None:
     case = Case(driver)
     paid = snapshot_of(case.pay(GOOD_CARD))
@@ -256,6 +268,22 @@ def a_payment_under_review_waits_for_its_decision(driver: Driver) -> None:
         driver.decide_review(snapshot_of(waiting), approved=approved)
         after = snapshot_of(case.fetch(snapshot_of(waiting)))
         assert after.status == (ObservedStatus.CAPTURED if approved else ObservedStatus.FAILED)
+        assert case.captured() == [AMOUNT_MINOR] * approved
+
+
+@scenario
+def a_held_payment_under_review_waits_for_its_decision(driver: Driver) -> None:
+    for approved in (True, False):
+        case = Case(driver)
+        waiting = case.pay(RISKY_CARD, capture_method="manual")
+        expect(waiting, Outcome.PENDING, ObservedStatus.UNDER_REVIEW)
+        driver.decide_review(snapshot_of(waiting), approved=approved)
+        after = snapshot_of(case.fetch(snapshot_of(waiting)))
+        if approved:
+            assert after.status == ObservedStatus.AUTHORIZED
+            expect(case.capture(after), Outcome.OK, ObservedStatus.CAPTURED)
+        else:
+            assert after.status in {ObservedStatus.FAILED, ObservedStatus.CANCELED}
         assert case.captured() == [AMOUNT_MINOR] * approved
 
 

@@ -2,20 +2,24 @@
 
     python -m tests.payments.providers.test_documentation
 
-writes the tables that need no run (codes, instruments, knobs) anew.
+writes the tables that need no run (codes, capabilities, instruments, knobs) anew.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 from payments.providers.refusals import STANDARD
+from payments.providers.sandbox.provider import SandboxProvider
 from payments.providers.sandbox.service import schema, staging
 from payments.providers.sandbox.service.instruments import BY_TOKEN
 from payments.providers.sandbox.service.knobs import KNOBS
+from payments.providers.stripe.intents import CARD_FEATURES
+from payments.providers.stripe.provider import StripeProvider
 from tests.payments.providers import capability_matrix
 
 DOCS = capability_matrix.DOCUMENT.parent
@@ -49,7 +53,25 @@ def knobs() -> str:
     return "\n".join(lines)
 
 
+def capabilities() -> str:
+    """What each provider says of itself, as the actions read it."""
+    sandbox = SandboxProvider().capabilities
+    plain = StripeProvider(card_features=frozenset()).capabilities
+    granted = StripeProvider(card_features=CARD_FEATURES).capabilities
+    lines = ["| capability | sandbox | stripe |", "|---|---|---|"]
+    for field in dataclasses.fields(sandbox):
+        if field.type != "bool":
+            continue
+        name, words = field.name, {True: "yes", False: "no"}
+        stripe = words[getattr(plain, name)]
+        if getattr(plain, name) != getattr(granted, name):
+            stripe = "by contract"
+        lines.append(f"| `{name}` | {words[getattr(sandbox, name)]} | {stripe} |")
+    return "\n".join(lines)
+
+
 TABLES = {
+    ("providers.md", "capabilities"): capabilities,
     ("providers.md", "refusals"): refusals,
     ("sandbox.md", "instruments"): instruments,
     ("sandbox.md", "knobs"): knobs,

@@ -10,7 +10,19 @@ from django.conf import settings
 from payments.providers import UnknownProvider, provider_for, transport
 from payments.providers.base import ObservedStatus, Outcome, PaymentSnapshot
 from payments.providers.bulkhead import Bulkhead, BulkheadFull, account_key
-from payments.providers.outcomes import is_reached, outcome_of
+from payments.providers.objects import (
+    DisputeSnapshot,
+    DisputeStage,
+    DisputeStatus,
+    RefundSnapshot,
+    RefundStatus,
+)
+from payments.providers.outcomes import (
+    is_reached,
+    outcome_of,
+    outcome_of_dispute,
+    outcome_of_refund,
+)
 from payments.providers.refusals import STANDARD, refusal
 from payments.providers.sandbox import errors as sandbox_errors
 from payments.providers.strict_json import read_object
@@ -55,7 +67,7 @@ def _snapshot(status: ObservedStatus) -> PaymentSnapshot:
 
 
 @pytest.mark.parametrize(
-    "operation", ["create", "create_and_confirm", "confirm", "capture", "cancel"]
+    "operation", ["create", "create_and_confirm", "confirm", "capture", "cancel", "increment"]
 )
 @pytest.mark.parametrize("status", ObservedStatus)
 def test_every_status_has_an_outcome_for_every_operation(
@@ -66,9 +78,50 @@ def test_every_status_has_an_outcome_for_every_operation(
     if status == ObservedStatus.UNRECOGNISED:
         assert outcome == Outcome.PENDING
         assert not is_reached(operation, _snapshot(status))
+    elif operation == "cancel":
+        assert is_reached(operation, _snapshot(status)) is (status == ObservedStatus.CANCELED)
     else:
         reached = {Outcome.OK, Outcome.PENDING, Outcome.ACTION}
         assert is_reached(operation, _snapshot(status)) is (outcome in reached)
+
+
+@pytest.mark.parametrize("status", RefundStatus)
+def test_every_status_of_a_refund_has_an_outcome(status: RefundStatus) -> None:
+    refund = RefundSnapshot(
+        provider_reference="x",
+        payment_reference="y",
+        status=status,
+        amount_minor=1,
+        currency="EUR",
+    )
+    assert outcome_of_refund(refund) not in {Outcome.NOT_SENT, Outcome.UNKNOWN}
+
+
+@pytest.mark.parametrize("operation", ["submit_evidence", "accept_dispute"])
+@pytest.mark.parametrize("submitted", [True, False])
+@pytest.mark.parametrize("status", DisputeStatus)
+def test_every_status_of_a_dispute_has_an_outcome(
+    operation: str, submitted: bool, status: DisputeStatus
+) -> None:
+    dispute = DisputeSnapshot(
+        provider_reference="x",
+        payment_reference="y",
+        stage=DisputeStage.CHARGEBACK,
+        status=status,
+        amount_minor=1,
+        currency="EUR",
+        evidence_submitted=submitted,
+    )
+    outcome = outcome_of_dispute(operation, dispute)
+    if status == DisputeStatus.UNRECOGNISED:
+        assert outcome == Outcome.PENDING
+    elif status == DisputeStatus.NEEDS_RESPONSE:
+        answered = operation == "submit_evidence" and submitted
+        assert outcome == (Outcome.OK if answered else Outcome.UNKNOWN)
+    elif status == DisputeStatus.UNDER_REVIEW:
+        assert (outcome == Outcome.OK) is (operation == "submit_evidence")
+    else:
+        assert outcome == Outcome.OK
 
 
 def test_the_bulkhead_counts_per_account_and_gives_places_back() -> None:

@@ -134,16 +134,21 @@ def expire(desk: Desk, payment: dict[str, Any]) -> None:
     """The hold's time is up. A payment of which a part was captured keeps that part; one whose
     capture is under way waits for its result.
     """
-    if payment["status"] not in CAPTURABLE:
-        return
-    holds.release(desk, payment)
     if payment["status"] == "authorized":
+        holds.release(desk, payment)
         payment["status"] = "canceled"
         payment["cancellation_reason"] = "expired"
-    else:
-        payment["status"] = "captured"
+        changed(desk, payment, "payment.canceled")
+    elif payment["status"] == "partially_captured":
+        release_rest(desk, payment)
+
+
+def release_rest(desk: Desk, payment: dict[str, Any]) -> None:
+    """Let go of what a payment that was captured in part still holds; the part stands."""
+    holds.release(desk, payment)
+    payment["status"] = "captured"
     _tally(payment)
-    changed(desk, payment, f"payment.{payment['status']}")
+    changed(desk, payment, "payment.captured")
 
 
 def void_all(desk: Desk, payment: dict[str, Any]) -> None:
