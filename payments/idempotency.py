@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,6 +50,10 @@ COMPLETIONS_MAX = 3
 
 # Where a request's personal values stand in its stored parameters, encrypted.
 PERSONAL = "personal"
+# What a row's actor begins with when a person of the staff asked, followed by the user's id.
+STAFF_PREFIX = "user:"
+# The parameter that holds why they asked; the words go with every audit event it causes.
+STAFF_WORDS = "staff_words"
 
 KEY_LENGTH_MIN = 16
 KEY_LENGTH_MAX = 255
@@ -60,7 +64,8 @@ class Answer:
     """What the client is told: HTTP status and JSON body, without anything secret in it.
 
     `attempt` is the payment's latest, where the action has it at hand: the API takes the secrets
-    from it that it adds to a living answer. It is never stored.
+    from it that it adds to a living answer. `shown_once` are members that are added to this one
+    answer. Neither is ever stored.
     """
 
     status: int
@@ -68,6 +73,7 @@ class Answer:
     payment_id: str = ""
     replayed: bool = False
     attempt: Attempt | None = None
+    shown_once: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

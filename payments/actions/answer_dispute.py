@@ -97,7 +97,7 @@ def add_evidence_file(*, claim: Claim, clock: Clock) -> Answer:
 
     Raises FlorinError: not_found, dispute_state_conflict, evidence_overdue, evidence_invalid.
     """
-    asked, now = claim.parameters, clock()
+    asked, now = {**claim.parameters, **claim.personal()}, clock()
     found = dispute_for(claim.merchant, claim.livemode, asked["dispute"])
     content = _content(asked)
     with transaction.atomic(durable=True):

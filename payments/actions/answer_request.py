@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import structlog
+from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from audit import log
@@ -28,8 +29,9 @@ from payments.actions.refund_payment import refund_payment
 from payments.actions.remove_method import remove_payment_method
 from payments.actions.save_method import save_payment_method
 from payments.actions.update_payment import update_payment
+from payments.actions.webhook_endpoints import create_webhook_endpoint, rotate_webhook_secret
 from payments.errors import FlorinError
-from payments.idempotency import Answer, Claim
+from payments.idempotency import STAFF_PREFIX, STAFF_WORDS, Answer, Claim
 from payments.models import IdempotencyKey
 
 logger = structlog.get_logger(__name__)
@@ -52,6 +54,8 @@ ACTIONS: dict[str, Callable[..., Answer]] = {
     "disputes.submit_evidence": submit_evidence,
     "disputes.accept": accept_dispute,
     "disputes.add_file": add_evidence_file,
+    "webhook_endpoints.create": create_webhook_endpoint,
+    "webhook_endpoints.rotate_secret": rotate_webhook_secret,
 }
 
 
@@ -95,8 +99,8 @@ def complete_requests(*, clock: Clock, limit: int = 20) -> int:
     claims = idempotency.claim_unfinished(now=clock(), limit=limit)
     for claim in claims:
         row = IdempotencyKey.objects.get(pk=claim.row_id)
-        actor = log.Actor(type="api_key", id=row.actor_id, display=claim.merchant.name)
-        with log.acting_as(actor, request_id=claim.request_id, reason="completer"):
+        reason = row.parameters.get(STAFF_WORDS) or "completer"
+        with log.acting_as(_asker(row), request_id=claim.request_id, reason=reason):
             try:
                 answer_request(claim=claim, clock=clock)
             except FlorinError as refusal:
@@ -106,3 +110,12 @@ def complete_requests(*, clock: Clock, limit: int = 20) -> int:
                 row.completion_error = f"{type(error).__name__}: {error}"[:500]
                 row.save(update_fields=["completion_error"])
     return len(claims)
+
+
+def _asker(row: IdempotencyKey) -> log.Actor:
+    """Who asked: a merchant's key, or a person of the staff."""
+    if not row.actor_id.startswith(STAFF_PREFIX):
+        return log.Actor(type="api_key", id=row.actor_id, display=row.merchant.name)
+    user_id = row.actor_id.removeprefix(STAFF_PREFIX)
+    name = get_user_model().objects.filter(pk=user_id).values_list("username", flat=True).first()
+    return log.Actor(type="user", id=user_id, display=name or "")

@@ -29,14 +29,18 @@ def create_merchant(
     fee_fixed_minor: int,
     actor: log.Actor,
     now: datetime,
+    review_above_minor: int | None = None,
 ) -> CreatedMerchant:
-    """Add a merchant with a secret and a publishable test key."""
+    """Add a merchant with a secret and a publishable test key. Its payments above
+    `review_above_minor` wait for a person; None: none do.
+    """
     with log.acting_as(actor), transaction.atomic(durable=True):
         merchant = Merchant(
             name=name,
             email=email,
             fee_basis_points=fee_basis_points,
             fee_fixed_minor=fee_fixed_minor,
+            review_above_minor=review_above_minor,
             created_at=now,
         )
         merchant.full_clean()
@@ -49,6 +53,7 @@ def create_merchant(
                 "name": name,
                 "fee_basis_points": fee_basis_points,
                 "fee_fixed_minor": fee_fixed_minor,
+                "review_above_minor": review_above_minor,
             },
             occurred_at=now,
         )

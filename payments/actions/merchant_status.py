@@ -1,4 +1,4 @@
-"""Suspend a merchant, or let it work again: its keys are refused while it is suspended."""
+"""What staff decide about a merchant: whether its keys work, and which payments wait for a person."""
 
 from __future__ import annotations
 
@@ -37,6 +37,37 @@ def set_merchant_status(
                 stream_type="merchant",
                 stream_id=locked.pk,
                 body={"before": before, "after": wanted.value, "reason": reason},
+                occurred_at=now,
+            )
+    return locked
+
+
+def set_review_limit(
+    *,
+    merchant: Merchant,
+    review_above_minor: int | None,
+    reason: str,
+    actor: log.Actor,
+    now: datetime,
+) -> Merchant:
+    """Hold the merchant's payments above so many minor units for a person, or none (None), with
+    words about why; setting it again changes nothing. Raises ValueError for an empty reason.
+    """
+    if not reason.strip():
+        raise ValueError("Say why; the words stay with the merchant's history.")
+    with transaction.atomic(durable=True), log.acting_as(actor, reason=reason):
+        locked = Merchant.objects.select_for_update().get(pk=merchant.pk)
+        before = locked.review_above_minor
+        if before != review_above_minor:
+            locked.review_above_minor = review_above_minor
+            locked._change_reason = reason[:100]  # type: ignore[attr-defined]
+            locked.full_clean()
+            locked.save()
+            log.append(
+                event_type="merchant.review_limit_set",
+                stream_type="merchant",
+                stream_id=locked.pk,
+                body={"before": before, "after": review_above_minor, "reason": reason},
                 occurred_at=now,
             )
     return locked

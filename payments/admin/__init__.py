@@ -1,5 +1,25 @@
 """The back office: what staff see and the few things they may do (docs/back-office.md)."""
 
-from payments.admin import api_keys, merchants, payments, provider_accounts, staff
+from payments.admin import (
+    api_keys,
+    cases,
+    disputes,
+    merchants,
+    payments,
+    provider_accounts,
+    refunds,
+    saved_methods,
+    staff,
+)
 
-__all__ = ["api_keys", "merchants", "payments", "provider_accounts", "staff"]
+__all__ = [
+    "api_keys",
+    "cases",
+    "disputes",
+    "merchants",
+    "payments",
+    "provider_accounts",
+    "refunds",
+    "saved_methods",
+    "staff",
+]

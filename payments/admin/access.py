@@ -22,7 +22,18 @@ from audit import log
 LIVE_PERMISSION = "payments.issue_live_apikey"
 
 # Every table whose rows may be looked at, by app. "*" is all of an app's.
-_PAYMENTS = ("payment", "attempt", "provideroperation", "transition")
+_PAYMENTS = (
+    "payment",
+    "attempt",
+    "provideroperation",
+    "transition",
+    "capture",
+    "refund",
+    "dispute",
+    "evidencefile",
+    "reviewcase",
+    "paymentmethod",
+)
 _MERCHANTS = (
     "merchant",
     "apikey",
@@ -37,6 +48,17 @@ def _views(app: str, models: tuple[str, ...]) -> set[str]:
     return {f"{app}.view_{model}" for model in models}
 
 
+# The verbs that move money or decide about it, each a permission of its own (payments.models).
+_MONEY_VERBS = {
+    "payments.refund_payment",
+    "payments.capture_payment",
+    "payments.cancel_payment",
+    "payments.poll_payment",
+    "payments.answer_dispute",
+    "payments.accept_dispute",
+    "payments.resolve_review",
+}
+
 GROUPS: dict[str, set[str]] = {
     # Sees everything, the audit trail included, and changes nothing.
     "Compliance": {
@@ -47,14 +69,17 @@ GROUPS: dict[str, set[str]] = {
         "auth.view_user",
         "auth.view_group",
     },
-    # Sees the money.
+    # Answers for the money: sees it, gives it back, answers disputes, decides cases.
     "Finance": {
         *_views("payments", (*_PAYMENTS, "merchant")),
+        *_MONEY_VERBS,
         "ledger.view_*",
     },
-    # Keeps it running: onboards merchants, issues test keys, replays what died.
+    # Keeps it running: onboards merchants, issues test keys, replays what died, and does with
+    # payments what Finance does.
     "Operations": {
         *_views("payments", (*_PAYMENTS, *_MERCHANTS)),
+        *_MONEY_VERBS,
         "payments.add_merchant",
         "payments.change_merchant",
         "payments.add_apikey",

@@ -8,6 +8,7 @@ row is saved by a form of Django's, so nothing changes without its audit event.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -20,13 +21,14 @@ from unfold.decorators import action, display
 
 from payments.actions.api_keys import issue_api_key
 from payments.actions.create_merchant import create_merchant
-from payments.actions.merchant_status import set_merchant_status
+from payments.actions.merchant_status import set_merchant_status, set_review_limit
 from payments.admin.access import LIVE_PERMISSION, may, require, staff_actor
 from payments.admin.forms import (
     ApiKeyForm,
     MerchantForm,
     OnceForm,
     ReasonForm,
+    ReviewLimitForm,
 )
 from payments.admin.presentation import admin_link, badge, identifier, mode_badge, moment_text
 from payments.admin.read_only import HistoryAdmin, ReadOnlyInline
@@ -91,14 +93,15 @@ class MerchantAdmin(HistoryAdmin):
     search_fields = ("pk",)
     search_help_text = "Merchant id, e-mail address, or the beginning of the name"
     inlines = (ApiKeyInline, ProviderAccountInline)
-    actions_detail = ("issue_key", "change_status", "show_payments")
+    actions_detail = ("issue_key", "change_limit", "change_status", "show_payments")
     fieldsets = (
         (
             "Merchant",
             {
                 "fields": (
                     ("name", "email", "status_shown"),
-                    ("fee_shown", "id_shown", "created_shown"),
+                    ("fee_shown", "limit_shown"),
+                    ("id_shown", "created_shown"),
                 )
             },
         ),
@@ -134,6 +137,7 @@ class MerchantAdmin(HistoryAdmin):
                 email=form.cleaned_data["email"],
                 fee_basis_points=form.cleaned_data["fee_basis_points"],
                 fee_fixed_minor=form.cleaned_data["fee_fixed_minor"],
+                review_above_minor=form.cleaned_data["review_above_minor"],
                 actor=staff_actor(request),
                 now=timezone.now(),
             )
@@ -234,6 +238,43 @@ class MerchantAdmin(HistoryAdmin):
             request, self, verb=verb, make_form=ReasonForm, act=change, back_url=back_url
         )
 
+    @action(
+        description="Review limit",
+        url_path="change-review-limit",
+        icon="policy",
+        permissions=["change_status"],
+    )
+    def change_limit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        require(request, "payments.change_merchant")
+        merchant = merchant_or_404(object_id)
+        back_url = reverse("admin:payments_merchant_change", args=[merchant.pk])
+
+        def change(form: OnceForm) -> Done:
+            changed = set_review_limit(
+                merchant=merchant,
+                review_above_minor=form.cleaned_data["review_above_minor"],
+                reason=form.cleaned_data["reason"],
+                actor=staff_actor(request),
+                now=timezone.now(),
+            )
+            return Done(message=f"{changed.name}: {limit_text(changed)}", url=back_url)
+
+        return verb_page(
+            request,
+            self,
+            verb=Verb(
+                title=f"Which payments of {merchant.name} wait for a person",
+                button="Set the limit",
+                intro="It counts from the next payment on; what waits already goes on waiting.",
+                facts=(("Now", limit_text(merchant)),),
+            ),
+            make_form=partial(
+                ReviewLimitForm, initial={"review_above_minor": merchant.review_above_minor}
+            ),
+            act=change,
+            back_url=back_url,
+        )
+
     @action(description="Its payments", url_path="payments", icon="payments")
     def show_payments(self, request: HttpRequest, object_id: str) -> HttpResponse:
         address = reverse("admin:payments_payment_changelist")
@@ -250,6 +291,10 @@ class MerchantAdmin(HistoryAdmin):
         fixed = f" + {merchant.fee_fixed_minor} minor units" if merchant.fee_fixed_minor else ""
         return f"{whole}.{hundredths:02d} %{fixed}"
 
+    @display(description="held for a person")
+    def limit_shown(self, merchant: Merchant) -> str:
+        return limit_text(merchant)
+
     @display(description="id")
     def id_shown(self, merchant: Merchant) -> SafeString | str:
         return identifier(merchant.pk)
@@ -257,6 +302,13 @@ class MerchantAdmin(HistoryAdmin):
     @display(description="onboarded (UTC)")
     def created_shown(self, merchant: Merchant) -> str:
         return moment_text(merchant.created_at)
+
+
+def limit_text(merchant: Merchant) -> str:
+    """Which of a merchant's payments wait for a person before the provider is asked."""
+    if merchant.review_above_minor is None:
+        return "No payment waits for a person."
+    return f"Payments above {merchant.review_above_minor:,} minor units wait for a person."
 
 
 def merchant_or_404(merchant_id: str) -> Merchant:

@@ -33,6 +33,9 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
         "Money",
         (
             ("Payments", "payments", "payments_payment_changelist", "payments.view_payment"),
+            ("Refunds", "undo", "payments_refund_changelist", "payments.view_refund"),
+            ("Disputes", "gavel", "payments_dispute_changelist", "payments.view_dispute"),
+            ("Review cases", "rule", "payments_reviewcase_changelist", "payments.view_reviewcase"),
             (
                 "Ledger accounts",
                 "account_balance",
@@ -52,6 +55,12 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
         (
             ("Merchants", "storefront", "payments_merchant_changelist", "payments.view_merchant"),
             ("API keys", "key", "payments_apikey_changelist", "payments.view_apikey"),
+            (
+                "Saved payment methods",
+                "credit_card",
+                "payments_paymentmethod_changelist",
+                "payments.view_paymentmethod",
+            ),
             (
                 "Provider accounts",
                 "hub",

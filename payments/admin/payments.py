@@ -19,7 +19,9 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from audit import log
-from payments.admin import search, timeline, wording
+from payments.admin import search, timeline, waterfall, wording, wording_parts
+from payments.admin.access import may
+from payments.admin.parts import amount_html
 from payments.admin.payment_filters import (
     CreatedFilter,
     CurrencyFilter,
@@ -27,126 +29,32 @@ from payments.admin.payment_filters import (
     ModeFilter,
     StateFilter,
 )
+from payments.admin.payment_inlines import (
+    AttemptInline,
+    CaptureInline,
+    CaseInline,
+    DisputeInline,
+    OperationInline,
+    RefundInline,
+    TransitionInline,
+)
+from payments.admin.payment_verbs import PaymentVerbs
 from payments.admin.presentation import (
     admin_link,
-    badge,
     identifier,
     method_text,
     mode_badge,
     moment_text,
-    money_text,
     pretty_json,
     state_badge,
 )
-from payments.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
-from payments.models import Attempt, Payment, ProviderOperation, Transition
-
-
-class AttemptInline(ReadOnlyInline):
-    """The tries to pay."""
-
-    model = Attempt
-    verbose_name_plural = "Attempts"
-    ordering = ("number",)
-    fields = (
-        "number",
-        "state_shown",
-        "provider_account",
-        "provider_reference",
-        "charge_reference",
-        "error_shown",
-        "created_at",
-        "finished_at",
-    )
-
-    @display(description="state")
-    def state_shown(self, attempt: Attempt) -> SafeString:
-        return badge(
-            wording.readable(attempt.state), wording.ATTEMPT_TONES.get(attempt.state, "calm")
-        )
-
-    @display(description="why not")
-    def error_shown(self, attempt: Attempt) -> str:
-        return (attempt.error or {}).get("message") or "–"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
-        return super().get_queryset(request).select_related("provider_account")
-
-
-class OperationInline(ReadOnlyInline):
-    """The calls to the provider."""
-
-    model = ProviderOperation
-    verbose_name_plural = "Provider calls"
-    ordering = ("created_at",)
-    fields = (
-        "id_shown",
-        "asked",
-        "outcome_shown",
-        "try_count",
-        "error_shown",
-        "created_at",
-        "finished_at",
-        "next_try_shown",
-    )
-
-    @display(description="call")
-    def id_shown(self, operation: ProviderOperation) -> SafeString | str:
-        return identifier(operation.pk)
-
-    @display(description="asked to")
-    def asked(self, operation: ProviderOperation) -> str:
-        return wording.OPERATIONS.get(operation.kind, operation.kind)
-
-    @display(description="outcome")
-    def outcome_shown(self, operation: ProviderOperation) -> SafeString:
-        words = wording.outcome_words(operation.outcome)
-        return badge(words.label, words.tone, title=words.sentence)
-
-    @display(description="why not")
-    def error_shown(self, operation: ProviderOperation) -> str:
-        return (operation.error or {}).get("message") or "–"
-
-    @display(description="asked again at")
-    def next_try_shown(self, operation: ProviderOperation) -> str:
-        return "–" if operation.finished_at else moment_text(operation.next_try_at)
-
-
-class TransitionInline(ReadOnlyInline):
-    """The moves from state to state."""
-
-    model = Transition
-    verbose_name_plural = "Transitions"
-    ordering = ("version",)
-    fields = ("version", "from_shown", "to_shown", "meaning", "by", "cause", "occurred_at")
-
-    @display(description="from")
-    def from_shown(self, transition: Transition) -> SafeString | str:
-        return state_badge(transition.from_state) if transition.from_state else "–"
-
-    @display(description="to")
-    def to_shown(self, transition: Transition) -> SafeString:
-        return state_badge(transition.to_state)
-
-    @display(description="why")
-    def meaning(self, transition: Transition) -> str:
-        if not transition.from_state:
-            return "The payment was made"
-        return wording.edge_meaning(transition.from_state, transition.event)
-
-    @display(description="by")
-    def by(self, transition: Transition) -> str:
-        who = wording.ACTORS.get(transition.actor_type, transition.actor_type)
-        return f"{who} {transition.actor_id}"
-
-    @display(description="because of")
-    def cause(self, transition: Transition) -> str:
-        cause = wording.CAUSES.get(transition.cause_type, wording.readable(transition.cause_type))
-        return f"{cause} {transition.cause_id}".strip()
+from payments.admin.read_only import ReadOnlyAdmin
+from payments.models import Payment
+from payments.representation import refundable_minor
 
 
 @admin.register(Payment)
-class PaymentAdmin(ReadOnlyAdmin):
+class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
     """The list of payments and the page of one."""
 
     list_display = (
@@ -166,8 +74,17 @@ class PaymentAdmin(ReadOnlyAdmin):
     sortable_by = ()
     search_fields = ("pk",)  # only switches the box on; get_search_results does the searching
     search_help_text = "Payment id or its beginning, merchant reference, provider's id"
-    inlines = (TransitionInline, AttemptInline, OperationInline)
-    actions_detail = ("open_story",)
+    inlines = (
+        CaptureInline,
+        RefundInline,
+        DisputeInline,
+        CaseInline,
+        TransitionInline,
+        AttemptInline,
+        OperationInline,
+    )
+    actions_detail = ("open_story", "decide", "refund", "capture", "cancel", "ask_provider")
+    change_form_before_template = "admin/florin/payment_before.html"
     list_before_template = "admin/florin/payment_list_hint.html"
 
     fieldsets = (
@@ -179,7 +96,7 @@ class PaymentAdmin(ReadOnlyAdmin):
                     ("merchant_link", "merchant_reference_shown", "description_shown"),
                     ("created_shown", "capture_method", "outcome_shown"),
                     ("method_shown", "provider_account", "last_error_shown"),
-                    ("cancellation_reason", "review_reason", "version"),
+                    ("cancellation_shown", "review_reason", "version"),
                 )
             },
         ),
@@ -188,8 +105,10 @@ class PaymentAdmin(ReadOnlyAdmin):
             {
                 "fields": (
                     ("authorized_shown", "capturable_shown", "captured_shown"),
-                    ("settled_shown", "refunded_shown", "disputed_shown"),
-                    ("platform_fee_shown", "provider_fee_shown", "reversed_shown"),
+                    ("refund_pending_shown", "refunded_shown", "refundable_shown"),
+                    ("disputed_shown", "reversed_shown", "double_loss_shown"),
+                    ("settled_shown", "platform_fee_shown", "provider_fee_shown"),
+                    ("dispute_fee_shown",),
                 )
             },
         ),
@@ -199,6 +118,7 @@ class PaymentAdmin(ReadOnlyAdmin):
                 "fields": (
                     ("authorized_at", "captured_at", "settled_at"),
                     ("canceled_at", "failed_at", "poll_due_at"),
+                    ("expires_at", "capture_before"),
                 )
             },
         ),
@@ -248,6 +168,9 @@ class PaymentAdmin(ReadOnlyAdmin):
             what="payment page",
             occurred_at=timezone.now(),
         )
+        context["waterfall"] = waterfall.of(payment)
+        context["open_cases"] = payment.cases.filter(resolved_at=None).order_by("opened_at")
+        context["may_see_cases"] = may(request, "payments.view_reviewcase")
         return super().render_change_form(request, context, *args, **kwargs)
 
     @action(description="Whole story", url_path="open-story", icon="timeline")
@@ -335,11 +258,32 @@ class PaymentAdmin(ReadOnlyAdmin):
     def refunded_shown(self, payment: Payment) -> SafeString:
         return _amount(payment.amount_refunded_minor, payment)
 
-    @display(description="disputed")
+    @display(description="on its way back")
+    def refund_pending_shown(self, payment: Payment) -> SafeString:
+        return _amount(payment.amount_refund_pending_minor, payment)
+
+    @display(description="may still be refunded")
+    def refundable_shown(self, payment: Payment) -> SafeString:
+        return _amount(refundable_minor(payment), payment)
+
+    @display(description="given back beyond what was captured")
+    def double_loss_shown(self, payment: Payment) -> SafeString:
+        return _amount(payment.double_loss_minor, payment)
+
+    @display(description="provider's fees for disputes")
+    def dispute_fee_shown(self, payment: Payment) -> SafeString:
+        return _amount(payment.dispute_fee_minor, payment)
+
+    @display(description="why it was canceled")
+    def cancellation_shown(self, payment: Payment) -> str:
+        reason = payment.cancellation_reason
+        return wording_parts.CANCEL_REASONS.get(reason) or wording.readable(reason) or "–"
+
+    @display(description="withheld in disputes")
     def disputed_shown(self, payment: Payment) -> SafeString:
         return _amount(payment.amount_disputed_minor, payment)
 
-    @display(description="reversed")
+    @display(description="taken back for good")
     def reversed_shown(self, payment: Payment) -> SafeString:
         return _amount(payment.amount_reversed_minor, payment)
 
@@ -353,6 +297,4 @@ class PaymentAdmin(ReadOnlyAdmin):
 
 
 def _amount(amount_minor: int | None, payment: Payment) -> SafeString:
-    return format_html(
-        '<span class="florin-amount">{}</span>', money_text(amount_minor, payment.currency)
-    )
+    return amount_html(amount_minor, payment.currency)

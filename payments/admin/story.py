@@ -28,6 +28,7 @@ RANKS = (
     "inbound",
     "provider_answer",
     "transition",
+    "part",
     "provider_call",
     "note",
     "ledger",
@@ -123,6 +124,7 @@ class Story:
 # The reader's filter: a chapter and the kinds of entries it holds.
 CHAPTERS: dict[str, tuple[str, ...]] = {
     "state": ("transition", "request"),
+    "parts": ("part",),
     "provider": ("provider_call", "provider_answer", "inbound"),
     "money": ("ledger",),
     "merchant": ("event", "delivery"),
@@ -132,7 +134,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
 
 def tell(payment: Payment, *, rights: Rights) -> Story:
     """The payment's story as far as the reader may see it."""
-    from payments.admin import story_messages, story_money
+    from payments.admin import story_messages, story_money, story_parts
 
     records = audit_timeline.timeline(
         stream_type="payment", stream_id=payment.pk, limit=SOURCE_LIMIT
@@ -153,6 +155,7 @@ def tell(payment: Payment, *, rights: Rights) -> Story:
     else:
         withheld.append("ledger entries")
     entries += story_money.transition_entries(payment, records, audit=rights.audit)
+    entries += story_parts.part_entries(payment, records)
     entries += story_money.call_entries(payment, records)
     entries += story_messages.request_entries(payment, records)
     if rights.audit:

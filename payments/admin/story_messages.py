@@ -13,6 +13,8 @@ from payments.admin import wording
 from payments.admin.presentation import moment_text, money_text, pretty_json
 from payments.admin.story import SOURCE_LIMIT, Entry, Step, merged_facts
 from payments.admin.story_money import actor_text
+from payments.admin.story_parts import is_about_a_part
+from payments.idempotency import PERSONAL, STAFF_PREFIX, STAFF_WORDS
 from payments.models import IdempotencyKey, Payment
 from webhooks import story as webhook_story
 from webhooks.story import EventLine, InboundLine, MerchantDeliveryLine
@@ -21,11 +23,6 @@ from webhooks.story import EventLine, InboundLine, MerchantDeliveryLine
 _TOLD_ELSEWHERE = frozenset(
     {"provider.request", "provider.response", "provider.event", "request.refused", "record.viewed"}
 )
-_NOTES: dict[str, tuple[str, str]] = {
-    "payment.provider_fee_learnt": ("The provider said what it keeps as its fee", "calm"),
-    "provider.contradiction": ("The provider's news contradicts our books", "warn"),
-    "provider.status_unrecognised": ("The provider reported a status we do not know", "warn"),
-}
 
 
 def request_entries(payment: Payment, records: Sequence[AuditRecord]) -> list[Entry]:
@@ -44,7 +41,9 @@ def request_entries(payment: Payment, records: Sequence[AuditRecord]) -> list[En
     }
     for record in records:
         request_id = record.request_id or str(record.body.get("request", ""))
-        if record.actor_type != "api_key" or not request_id or request_id in known:
+        asked = record.actor_type in ("api_key", "user")
+        looked = record.event_type == "record.viewed"
+        if not asked or looked or not request_id or request_id in known:
             continue
         known.add(request_id)
         entries.append(_remembered_request(record, request_id, refused.get(request_id)))
@@ -62,8 +61,11 @@ def _kept_request(row: IdempotencyKey, records: Sequence[AuditRecord]) -> Entry:
         text, tone = f"We answered {status}: “{error.get('message', '')}”", "bad"
     else:
         text, tone = f"We answered {status}.", "good"
-    display = next((r.actor_display for r in records if r.actor_id == row.actor_id), "")
-    technical = [("What was asked", pretty_json(row.parameters))]
+    by_staff = row.actor_id.startswith(STAFF_PREFIX)
+    actor_id = row.actor_id.removeprefix(STAFF_PREFIX) if by_staff else row.actor_id
+    display = next((r.actor_display for r in records if r.actor_id == actor_id), "")
+    parameters = {name: value for name, value in row.parameters.items() if name != PERSONAL}
+    technical = [("What was asked", pretty_json(parameters))]
     if row.response_body is not None:
         technical.append(("What we answered", pretty_json(row.response_body)))
     return Entry(
@@ -71,10 +73,11 @@ def _kept_request(row: IdempotencyKey, records: Sequence[AuditRecord]) -> Entry:
         kind="request",
         icon="call_received",
         tone=tone,
-        title=f"The merchant asked us to {what}",
+        title=f"{'Staff' if by_staff else 'The merchant'} asked us to {what}",
         text=text,
-        actor=actor_text("api_key", row.actor_id, display),
+        actor=actor_text("user" if by_staff else "api_key", actor_id, display),
         facts=merged_facts(
+            ("Why", row.parameters.get(STAFF_WORDS)),
             ("Request", f"{row.method} {row.path}"),
             ("Request id", row.request_id),
             ("Idempotency key", row.key),
@@ -89,15 +92,16 @@ def _remembered_request(record: AuditRecord, request_id: str, refusal: AuditReco
         text, tone = f"We refused it: “{refusal.body.get('message', '')}”", "bad"
     operation = str((refusal or record).body.get("operation", ""))
     what = wording.REQUESTS.get(operation, "do something with this payment")
+    who = "Staff" if record.actor_type == "user" else "The merchant"
     return Entry(
         at=record.occurred_at,
         kind="request",
         icon="call_received",
         tone=tone,
-        title=f"The merchant asked us to {what}",
+        title=f"{who} asked us to {what}",
         text=text,
         actor=actor_text(record.actor_type, record.actor_id, record.actor_display),
-        facts=merged_facts(("Request id", request_id)),
+        facts=merged_facts(("Why", record.reason), ("Request id", request_id)),
         technical=[("Refusal", pretty_json(refusal.body))] if refusal is not None else [],
     )
 
@@ -267,11 +271,15 @@ def other_entries(records: Sequence[AuditRecord]) -> list[Entry]:
     """What only the audit trail tells."""
     entries = []
     for record in records:
-        if record.event_type in _TOLD_ELSEWHERE or (
-            record.event_type.startswith("payment.") and "version" in record.body
+        if (
+            record.event_type in _TOLD_ELSEWHERE
+            or is_about_a_part(record)
+            or (record.event_type.startswith("payment.") and "version" in record.body)
         ):
             continue
-        title, tone = _NOTES.get(record.event_type, (wording.readable(record.event_type), "calm"))
+        title, tone = wording.NOTES.get(
+            record.event_type, (wording.readable(record.event_type), "calm")
+        )
         entries.append(
             Entry(
                 at=record.occurred_at,
@@ -288,6 +296,9 @@ def other_entries(records: Sequence[AuditRecord]) -> list[Entry]:
 
 
 def _note_text(record: AuditRecord) -> str:
+    decision = wording.DECISIONS.get(str(record.body.get("decision", "")), "")
+    if decision:
+        return f"{decision}: “{record.body.get('words', '')}”"
     fee_minor = record.body.get("fee_minor")
     if isinstance(fee_minor, int):
         return money_text(fee_minor, str(record.body.get("currency", "")))

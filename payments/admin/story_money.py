@@ -32,7 +32,7 @@ def transition_entries(
         title = (
             f"The payment was made: {money_text(payment.amount_minor, payment.currency)}"
             if made
-            else wording.edge_meaning(transition.from_state, transition.event)
+            else wording.edge_meaning(transition.event)
         )
         technical = [
             (

@@ -19,13 +19,14 @@ from django.utils.http import urlencode
 from unfold.admin import ModelAdmin
 
 from audit import log
-from payments.admin import search, story, wording
+from payments.admin import search, story, waterfall, wording
 from payments.admin.access import may, require, staff_actor
 from payments.models import Merchant, Payment
 
 ENTRIES_PER_PAGE = 100
 _CHAPTER_TITLES = {
     "state": "Requests and states",
+    "parts": "Refunds, disputes, cases",
     "provider": "Provider",
     "money": "Books",
     "merchant": "Told to the merchant",
@@ -94,6 +95,7 @@ def story_view(request: HttpRequest, model_admin: ModelAdmin, payment_id: str) -
         "original": payment,
         "attempts": list(payment.attempts.order_by("number")[:20]),
         "words": wording.state_words(payment.state),
+        "waterfall": waterfall.of(payment),
         "story": told,
         "page": page,
         "chapters": _chapters(told, chapter),
@@ -102,10 +104,25 @@ def story_view(request: HttpRequest, model_admin: ModelAdmin, payment_id: str) -
         "books_balanced": bool(books) and all(each.balanced for each in books),
         "books_count": len(books),
         "may_see_merchant": may(request, "payments.view_merchant"),
-        "net_minor": payment.amount_captured_minor - payment.platform_fee_minor,
+        "net_minor": _net_minor(payment),
         "staff": staff_actor(request).display,
     }
     return _page(request, model_admin, "admin/florin/story.html", context)
+
+
+def _net_minor(payment: Payment) -> int:
+    """What the merchant has of it: taken, less what went out again and what it bears of fees."""
+    gone = (
+        payment.amount_refunded_minor
+        + payment.amount_refund_pending_minor
+        + payment.amount_disputed_minor
+        + payment.amount_reversed_minor
+        + payment.dispute_fee_minor
+        + payment.platform_fee_minor
+    )
+    if payment.provider_account.owned_by_merchant:
+        gone += payment.provider_fee_minor or 0
+    return payment.amount_captured_minor - gone
 
 
 def _chapters(told: story.Story, chosen: str) -> list[_Chapter]:

@@ -2,14 +2,17 @@
 
 Mental model: Django's own change pages save models inside a transaction of theirs; an action wants
 to open its own. So each verb of the back office is a small page here: GET shows the form, POST
-checks it, calls the action once and shows what came of it. A key that is shown once exists only in
+checks it, calls the action once and shows what came of it. Once, in one of two ways: a verb without
+an idempotency key of its own tears the form's ticket in the session; a verb that moves money uses
+the ticket as its key (payments.actions.staff_requests), so that a form that is sent again, even
+after a crash, gets the first one's answer. A key that is shown once exists only in
 the answer to that POST: it is not stored, not put into a message, a log or the session, and the
 page tells browsers and proxies to keep no copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +23,7 @@ from django.template.response import TemplateResponse
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin
 
-from payments.admin.forms import OnceForm, new_ticket, tear_ticket
+from payments.admin.forms import TICKET, OnceForm, new_ticket, tear_ticket
 from payments.errors import FlorinError
 
 
@@ -44,12 +47,16 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """The words of a verb's page; `danger` colours its button."""
+    """The words of a verb's page: what it is about as `facts`, then what happens. `danger` colours
+    its button; with `second_button` the form can also be sent with `then` being that button.
+    """
 
     title: str
     button: str
     intro: str = ""
     danger: bool = False
+    facts: Sequence[tuple[str, str]] = ()
+    second_button: str = ""
 
 
 def verb_page(
@@ -60,14 +67,22 @@ def verb_page(
     make_form: Callable[..., OnceForm],
     act: Callable[[OnceForm], Done],
     back_url: str,
+    keyed: bool = False,
+    template: str = "admin/florin/verb.html",
 ) -> HttpResponse:
-    """Show the form of a verb, or carry the verb out. The caller has checked the rights."""
-    form = make_form(request.POST) if request.method == "POST" else make_form()
-    if request.method == "POST" and form.is_valid():
-        if not tear_ticket(request, form.cleaned_data["ticket"]):
+    """Show the form of a verb, or carry the verb out. The caller has checked the rights.
+
+    `keyed`: `act` uses the form's ticket as its idempotency key, so the ticket is not torn here.
+    """
+    posted = request.method == "POST"
+    form = make_form(request.POST, request.FILES or None) if posted else make_form()
+    if posted and form.is_valid():
+        if not keyed and not tear_ticket(request, form.cleaned_data["ticket"]):
             messages.warning(request, "This form was sent before; nothing was done again.")
             return HttpResponseRedirect(back_url)
         try:
+            if keyed:
+                _check_ticket(form.cleaned_data["ticket"])
             done = act(form)
         except (FlorinError, ValidationError, ValueError) as refusal:
             _add_refusal(form, refusal)
@@ -80,7 +95,13 @@ def verb_page(
         "ticket": new_ticket(request),
         "back_url": back_url,
     }
-    return _page(request, model_admin, "admin/florin/verb.html", context)
+    return _page(request, model_admin, template, context)
+
+
+def _check_ticket(ticket: str) -> None:
+    """Raises ValidationError where a form came without the key that makes it count once."""
+    if not TICKET.fullmatch(ticket):
+        raise ValidationError("This form was not complete. Nothing was done; send it once more.")
 
 
 def _finished(
@@ -103,7 +124,7 @@ def _add_refusal(form: OnceForm, refusal: Exception) -> None:
     if isinstance(refusal, ValidationError):
         form.add_error(None, refusal.messages)
         return
-    param = refusal.param if isinstance(refusal, FlorinError) else ""
+    param = refusal.param or "" if isinstance(refusal, FlorinError) else ""
     form.add_error(param if param in form.fields else None, str(refusal))
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from payments.admin import wording_edges
 from payments.models import Attempt, ProviderOperation
-from payments.states import EDGES, State
+from payments.states import State
 
 
 class Words(NamedTuple):
@@ -52,6 +53,10 @@ OPERATIONS: dict[str, str] = {
     ProviderOperation.Kind.CONFIRM: "take the payment with the payer's method",
     ProviderOperation.Kind.CAPTURE: "take the held money",
     ProviderOperation.Kind.CANCEL: "cancel the payment",
+    ProviderOperation.Kind.INCREMENT: "hold more money",
+    ProviderOperation.Kind.REFUND: "give money back",
+    ProviderOperation.Kind.SUBMIT_EVIDENCE: "take the evidence for a dispute",
+    ProviderOperation.Kind.ACCEPT_DISPUTE: "close a dispute in the payer's favour",
 }
 
 # What a provider's answer means, whoever asked (payments.providers.base.Outcome, and our own).
@@ -74,6 +79,16 @@ REQUESTS: dict[str, str] = {
     "payments.confirm": "confirm the payment",
     "payments.capture": "take the held money",
     "payments.cancel": "cancel the payment",
+    "payments.update": "change the payment",
+    "payments.increment_authorization": "hold more money",
+    "refunds.create": "give money back",
+    "disputes.add_file": "keep a file for a dispute's answer",
+    "disputes.submit_evidence": "hand in the evidence for a dispute",
+    "disputes.accept": "accept a dispute",
+    "customers.create": "keep a customer",
+    "customers.update": "change a customer",
+    "payment_methods.save": "save a payment method",
+    "payment_methods.remove": "remove a saved payment method",
 }
 
 ATTEMPT_TONES: dict[str, str] = {
@@ -117,6 +132,19 @@ LEDGER_KINDS: dict[str, str] = {
     "payment.captured": "The money was taken: the provider owes it to us, we owe it on",
     "payment.provider_fee": "The provider keeps its fee",
     "payment.settled": "The provider released the money: the merchant may have it",
+    "payment.capture_voided": "The money was given up again: what was booked for it is reversed",
+    "payment.capture_failed_late": "The money did not hold: what was booked for it is reversed",
+    "payment.capture_failed": "Money that was released did not hold: the merchant bears it",
+    "payment.returned": "The payer's bank took the debit back: the merchant bears it",
+    "payment.reversal_undone": "What was taken back came again: it is the merchant's",
+    "payment.paid_directly": "The provider pays the merchant itself: our books let go of it",
+    "refund.reserved": "A refund is promised: the merchant's money is set aside for it",
+    "refund.taken": "The provider gave the refund to the payer, out of what it owes us",
+    "refund.failed": "The refund did not reach the payer: the merchant has the money again",
+    "dispute.withdrawn": "The provider withheld the disputed money; the merchant's is reserved",
+    "dispute.returned": "Disputed money came back to the merchant",
+    "dispute.lost": "The payer keeps the disputed money: the merchant's reserve pays for it",
+    "dispute.fee": "The provider charged for the dispute: the merchant bears it",
 }
 
 EVENTS: dict[str, str] = {
@@ -131,7 +159,70 @@ EVENTS: dict[str, str] = {
     "payment.in_review": "a person has to look",
     "payment.canceled": "canceled",
     "payment.failed": "refused for good",
+    "payment.updated": "the payment was changed",
+    "payment.partially_captured": "a part of the money was taken",
+    "payment.authorization_changed": "the held amount changed",
+    "payment.capture_failed": "taking the money was refused",
+    "payment.settlement_recorded": "a part of the money was released",
+    "payment.disputed": "the payer contests it",
+    "payment.refunded": "all was given back",
+    "payment.reversed": "the money was taken back",
+    "payment.contradicted": "the provider contradicts our books",
+    "refund.created": "a refund was asked for",
+    "refund.updated": "a refund goes on",
+    "refund.succeeded": "a refund was given",
+    "refund.failed": "a refund failed",
+    "dispute.opened": "a dispute was opened",
+    "dispute.updated": "a dispute goes on",
+    "dispute.evidence_submitted": "evidence for a dispute was handed in",
+    "dispute.accepted": "a dispute was accepted",
+    "dispute.closed": "a dispute is over",
+    "review.opened": "a person has to look",
+    "review.resolved": "a person has decided",
+    "customer.created": "a customer was kept",
+    "customer.updated": "a customer was changed",
+    "customer.deleted": "a customer was deleted",
+    "payment_method.requested": "saving a payment method was asked for",
+    "payment_method.saved": "a payment method was saved",
+    "payment_method.failed": "a payment method could not be saved",
+    "payment_method.removed": "a payment method was removed",
+    "payment_method.removal_refused": "a payment method could not be removed",
+    "payment_method.unresolved": "nobody knows whether a payment method was saved",
+    "mandate.revoked": "the payer's consent ended",
+    "breaker.opened": "calls to the provider are held back",
+    "breaker.closed": "calls to the provider go out again",
+    "endpoint.disabled": "an address for webhooks was switched off",
     "dead_letter.added": "something waits for a person",
+}
+
+# What the audit trail of a payment holds beside its moves: title and tone.
+NOTES: dict[str, tuple[str, str]] = {
+    "payment.provider_fee_learnt": ("The provider said what it keeps as its fee", "calm"),
+    "provider.contradiction": ("The provider's news contradicts our books", "warn"),
+    "provider.status_unrecognised": ("The provider reported a status we do not know", "warn"),
+    "refund.created": ("A refund was asked for, and its amount set aside", "wait"),
+    "refund.requires_action": ("The payer has to say where the refund is to go", "wait"),
+    "refund.pending": ("The provider is sending the refund", "wait"),
+    "refund.succeeded": ("The provider gave the refund to the payer", "good"),
+    "refund.failed": ("The refund failed; the money is the merchant's again", "bad"),
+    "refund.canceled": ("The refund was called off; the money is the merchant's again", "warn"),
+    "dispute.opened": ("A dispute was opened", "warn"),
+    "dispute.updated": ("The provider told more of a dispute", "calm"),
+    "dispute.file_added": ("A file was kept for a dispute's answer", "calm"),
+    "dispute.evidence_submitted": ("Evidence for a dispute was handed in", "wait"),
+    "dispute.accepted": ("A dispute was accepted: the payer keeps the money", "calm"),
+    "dispute.closed": ("A dispute is over", "calm"),
+    "review.opened": ("A case was opened: a person has to look", "warn"),
+    "review.decided": ("A person took a decision", "calm"),
+    "review.resolved": ("A case was closed", "good"),
+    "payment_method.requested": ("Saving a payment method was asked for", "calm"),
+    "payment_method.saved": ("A payment method was saved", "calm"),
+}
+
+DECISIONS: dict[str, str] = {
+    "accept_provider": "Take over what the provider says",
+    "cancel": "Cancel the payment at the provider",
+    "release": "Let the payment go to the provider",
 }
 
 ACCOUNTS: dict[str, str] = {
@@ -156,6 +247,9 @@ CAUSES: dict[str, str] = {
     "api": "Request to our API",
     "provider_event": "News from the provider",
     "poll": "We asked the provider",
+    "payer": "The payer came back",
+    "review": "A decision in review",
+    "expiry": "Its time was over",
 }
 
 ACTORS: dict[str, str] = {
@@ -166,8 +260,6 @@ ACTORS: dict[str, str] = {
     "system": "Florin",
     "payer": "Payer",
 }
-
-_EDGE_MEANINGS = {(edge.source.value, edge.event): edge.meaning for edge in EDGES}
 
 
 def state_words(state: str) -> Words:
@@ -180,15 +272,26 @@ def outcome_words(outcome: str) -> Words:
     return OUTCOMES.get(outcome) or Words(readable(outcome), "calm", "")
 
 
-def edge_meaning(from_state: str, event: str) -> str:
-    """Why a payment takes this edge, from the state table itself, as a sentence's beginning."""
-    meaning = _EDGE_MEANINGS.get((from_state, event), readable(event)).replace("PSP", "provider")
-    return meaning[:1].upper() + meaning[1:]
+def edge_meaning(event: str) -> str:
+    """Why a payment moved, as the headline of that moment."""
+    return wording_edges.EDGES.get(event) or readable(event)
+
+
+def cause_words(cause_type: str, actor_type: str) -> str:
+    """What brought a move about. Staff ask through the same door as merchants."""
+    if cause_type == "api" and actor_type == "user":
+        return "Asked for in the back office"
+    return CAUSES.get(cause_type) or readable(cause_type)
 
 
 def event_words(event_type: str) -> str:
     """What a domain event announces."""
     return EVENTS.get(event_type) or readable(event_type).lower()
+
+
+def note_words(event_type: str) -> tuple[str, str]:
+    """What an audit event of a payment tells: title and tone."""
+    return NOTES.get(event_type) or (readable(event_type), "calm")
 
 
 def account_words(code: str) -> str:

@@ -64,6 +64,10 @@ class Dispute(FSMModelMixin, models.Model):
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        permissions = [
+            ("answer_dispute", "Can hand in evidence for a dispute"),
+            ("accept_dispute", "Can accept a dispute"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(amount_minor__gt=0)

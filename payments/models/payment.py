@@ -87,6 +87,12 @@ class Payment(PaymentMoves):
     poll_count = models.PositiveIntegerField(default=0)
 
     class Meta:
+        permissions = [
+            ("refund_payment", "Can refund a payment"),
+            ("capture_payment", "Can capture a payment"),
+            ("cancel_payment", "Can cancel a payment"),
+            ("poll_payment", "Can ask the provider about a payment"),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="payment_amount_above_0"),
             models.CheckConstraint(

@@ -44,6 +44,7 @@ class ReviewCase(models.Model):
     resolved_by = models.CharField(max_length=80, blank=True)
 
     class Meta:
+        permissions = [("resolve_review", "Can decide a review case")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(

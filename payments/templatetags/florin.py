@@ -79,3 +79,11 @@ def heading(title: object) -> str:
     text = str(title)
     first_word = text.partition(" ")[0]
     return text if "_" in first_word else text[:1].upper() + text[1:]
+
+
+@register.filter
+def case_label(kind: str) -> str:
+    """What a review case is about."""
+    from payments.admin import wording_parts
+
+    return wording_parts.case_words(kind).label
