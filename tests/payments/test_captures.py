@@ -181,4 +181,4 @@ def test_a_payment_that_was_paid_at_the_last_moment_is_not_given_up(shop: Shop) 
     shop.ahead += timedelta(days=8)
     with shop.acting():
         expire_payment(payment.pk, clock=shop.now)
-    assert shop.payment(payment.pk).state == "captured"
+    assert shop.payment(payment.pk).amount_captured_minor == 4200
