@@ -315,6 +315,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "PaymentStatus": "payments.api.serializers.PAYMENT_STATUSES",
         "EndpointStatus": "payments.api.serializers.ENDPOINT_STATUSES",
         "CaptureMethod": "payments.models.Payment.CaptureMethod",
+        "CaptureStatus": "payments.api.part_serializers.CAPTURE_STATUSES",
+        "RefundStatus": "payments.api.part_serializers.REFUND_STATUSES",
+        "DisputeStatus": "payments.api.part_serializers.DISPUTE_STATUSES",
+        "RefundReason": "payments.api.part_serializers.REFUND_REASONS",
+        "CancellationReason": "payments.api.serializers.CANCELLATION_REASONS",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -326,7 +331,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 CORS_URLS_REGEX = r"^/v1/client/.*$"
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_CREDENTIALS = False
-CORS_ALLOW_METHODS = ["GET", "OPTIONS"]
+CORS_ALLOW_METHODS = ["GET", "POST", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["authorization", "client-secret", "content-type"]
 CORS_EXPOSE_HEADERS = [
     "Request-Id",

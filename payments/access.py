@@ -11,7 +11,16 @@ from django.db.models import QuerySet
 
 from payments import rows
 from payments.errors import ErrorCode, FlorinError
-from payments.models import Attempt, Customer, Dispute, Merchant, Payment, PaymentMethod, Refund
+from payments.models import (
+    Attempt,
+    Customer,
+    Dispute,
+    Merchant,
+    Payment,
+    PaymentMethod,
+    Refund,
+    ReviewCase,
+)
 
 
 def payment_for(merchant: Merchant, livemode: bool, payment_id: str) -> Payment:
@@ -53,6 +62,16 @@ def refund_for(merchant: Merchant, livemode: bool, refund_id: str) -> Refund:
     ).first()
     if found is None:
         raise FlorinError(ErrorCode.not_found, f"No such refund: {refund_id!r}.", param="id")
+    return found
+
+
+def case_for(merchant: Merchant, livemode: bool, case_id: str) -> ReviewCase:
+    """The merchant's review case in this mode. Raises FlorinError(not_found)."""
+    found = ReviewCase.objects.filter(
+        pk=case_id, payment__merchant=merchant, payment__livemode=livemode
+    ).first()
+    if found is None:
+        raise FlorinError(ErrorCode.not_found, f"No such review case: {case_id!r}.", param="id")
     return found
 
 

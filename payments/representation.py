@@ -1,4 +1,4 @@
-"""A payment as the outside world sees it: one shape for the API, the events and stored answers.
+"""What the outside world sees of us: one shape for the API, the events and stored answers.
 
 Mental model: `payment_object` is a pure function of the committed row, so an event's payload is a
 snapshot of what was true, and an answer replayed a week later is the answer first given. Nothing
@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from audit import encryption
-from payments.models import Attempt, Capture, Dispute, Payment, Refund, ReviewCase
+from payments.models import Attempt, Capture, Dispute, EvidenceFile, Payment, Refund, ReviewCase
+from webhooks.endpoints import EndpointView
 
 _PURPOSE = "client_secret"
 
@@ -149,6 +150,19 @@ def dispute_object(dispute: Dispute) -> dict[str, Any]:
     }
 
 
+def evidence_file_object(file: EvidenceFile) -> dict[str, Any]:
+    """A file collected for a dispute's answer, without its content."""
+    return {
+        "id": file.pk,
+        "kind": file.kind,
+        "filename": file.filename,
+        "content_type": file.content_type,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "created_at": timestamp(file.created_at),
+    }
+
+
 def case_object(case: ReviewCase) -> dict[str, Any]:
     """The review case in the API's words."""
     return {
@@ -160,6 +174,25 @@ def case_object(case: ReviewCase) -> dict[str, Any]:
         "opened_at": timestamp(case.opened_at),
         "resolved_at": timestamp(case.resolved_at),
         "resolution": case.resolution or None,
+    }
+
+
+def webhook_endpoint_object(endpoint: EndpointView) -> dict[str, Any]:
+    """The webhook endpoint in the API's words, without its secret."""
+    return {
+        "id": endpoint.id,
+        "object": "webhook_endpoint",
+        "livemode": endpoint.livemode,
+        "url": endpoint.url,
+        "event_types": list(endpoint.event_types),
+        "description": endpoint.description,
+        "status": endpoint.status,
+        "disabled_reason": endpoint.disabled_reason or None,
+        "api_version": endpoint.api_version,
+        "consecutive_failures": endpoint.consecutive_failures,
+        "last_success_at": timestamp(endpoint.last_success_at),
+        "created_at": timestamp(endpoint.created_at),
+        "updated_at": timestamp(endpoint.updated_at),
     }
 
 

@@ -18,9 +18,20 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from prometheus_client.parser import text_string_to_metric_families
 
 from payments import state_diagram
-from payments.actions.change import ANNOUNCEMENTS
+from payments.actions.announcements import (
+    ANNOUNCEMENTS,
+    ANNOUNCEMENTS_OF_EDGES,
+    SETTLED_IN_PLACE,
+)
 from payments.api.openapi import document_text
 from payments.errors import ErrorCode, ErrorType
+from payments.machines import CAPTURE_EDGES, DISPUTE_EDGES, REFUND_EDGES, DisputeState
+from payments.models import ReviewCase
+from payments.providers.objects import (
+    EVIDENCE_FILE_FIELDS,
+    EVIDENCE_TEXT_FIELDS,
+    DisputeStage,
+)
 from payments.states import EDGES, State
 from payments.verification import CHECKS
 
@@ -59,10 +70,35 @@ def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
     assert sorted(name for name in told if name.isupper() and name not in read_anywhere) == []
 
 
-def test_every_state_and_edge_is_drawn_as_the_machine_has_them() -> None:
-    assert state_diagram.section() in page("states.md")
-    assert {state.value for state in State} <= first_cells(page("states.md"))
-    assert all(f"`{edge.event}`" in page("states.md") for edge in EDGES)
+@pytest.mark.parametrize("name", ["states", "captures", "refunds", "disputes"])
+def test_every_machine_is_drawn_as_it_is(name: str) -> None:
+    words = page("states.md")
+    assert state_diagram.section(name) in words, "run `python manage.py draw_states --write`"
+
+
+def test_every_state_and_edge_is_told() -> None:
+    words = page("states.md")
+    machines = {"captures": CAPTURE_EDGES, "refunds": REFUND_EDGES, "disputes": DISPUTE_EDGES}
+    assert set(state_diagram.sections()) == {"states", *machines}
+    assert {state.value for state in State} <= first_cells(words)
+    assert all(f"`{edge.event}`" in words for edge in EDGES)
+    for name, machine in machines.items():
+        drawn = state_diagram.small_machine(name)
+        for state, edges in machine.items():
+            assert f"| `{state}` |" in drawn
+            for event, target in edges.items():
+                assert re.search(rf"    {state} --> {target}: .*\b{event}\b", drawn), event
+
+
+def test_what_a_dispute_is_answered_with_is_documented() -> None:
+    words = page("disputes.md")
+    told = first_cells(words)
+    stages, states = [stage.value for stage in DisputeStage], [s.value for s in DisputeState]
+    assert told == {*EVIDENCE_TEXT_FIELDS, *EVIDENCE_FILE_FIELDS, *stages, *states}
+
+
+def test_every_kind_of_review_case_is_documented() -> None:
+    assert first_cells(page("review.md")) == set(ReviewCase.Kind.values)
 
 
 def test_every_error_code_and_type_is_documented() -> None:
@@ -71,9 +107,25 @@ def test_every_error_code_and_type_is_documented() -> None:
     assert all(f"`{kind.value}`" in page("errors.md") for kind in ErrorType)
 
 
-def test_every_event_type_is_documented() -> None:
-    emitted = {"payment.initiated", *ANNOUNCEMENTS.values(), *emitted_by_the_pipeline()}
-    assert sorted(emitted - first_cells(page("events.md"))) == []
+# What happens to a payment's parts, to the way to a provider, and for a person.
+EVENTS_OF_PARTS = {
+    *(f"refund.{word}" for word in ("created", "updated", "succeeded", "failed")),
+    *(
+        f"dispute.{word}"
+        for word in ("opened", "updated", "evidence_submitted", "accepted", "closed")
+    ),
+    *("review.opened", "review.resolved", "breaker.opened", "breaker.closed"),
+    *("payment.initiated", "payment.contradicted"),
+}
+
+
+def test_every_event_type_is_documented_and_every_documented_one_is_emitted() -> None:
+    of_payments = {*ANNOUNCEMENTS.values(), *ANNOUNCEMENTS_OF_EDGES.values(), SETTLED_IN_PLACE}
+    known = of_payments | EVENTS_OF_PARTS | emitted_by_the_pipeline()
+    told = first_cells(page("events.md"))
+    assert sorted(known - told) == []
+    actions = "".join(path.read_text() for path in (BASE_DIR / "payments/actions").glob("*.py"))
+    assert sorted(name for name in told - known if f'"{name}"' not in actions) == []
 
 
 def emitted_by_the_pipeline() -> set[str]:

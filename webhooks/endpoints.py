@@ -9,7 +9,7 @@ Every change is audited; deleting keeps the row, because its deliveries are evid
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -79,8 +79,10 @@ def create(
     event_types: Sequence[str],
     description: str = "",
     now: datetime,
+    within: Callable[[EndpointView], None] | None = None,
 ) -> tuple[EndpointView, str]:
-    """A new enabled endpoint and its secret, which nobody can read again.
+    """A new enabled endpoint and its secret, which nobody can read again. `within` is called in
+    the transaction that writes it.
 
     Raises EndpointInvalid, audit.log.MissingActor. Not for use inside a transaction: the host's
     name is looked up first.
@@ -108,6 +110,8 @@ def create(
         endpoint.save(force_insert=True)
         EndpointHealth.objects.create(endpoint=endpoint)
         _audit(endpoint, "webhook_endpoint.created", now=now)
+        if within is not None:
+            within(_view(endpoint))
     return _view(endpoint), secret
 
 

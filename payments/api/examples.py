@@ -44,10 +44,15 @@ PAYMENT: dict[str, Any] = {
     "amount_authorized_minor": 4200,
     "amount_capturable_minor": 0,
     "amount_captured_minor": 4200,
+    "amount_refund_pending_minor": 0,
     "amount_refunded_minor": 0,
+    "amount_refundable_minor": 4200,
+    "amount_disputed_minor": 0,
+    "amount_reversed_minor": 0,
     "amount_settled_minor": 0,
     "platform_fee_minor": 92,
     "provider_fee_minor": None,
+    "dispute_fee_minor": 0,
     "capture_method": "automatic",
     "description": "",
     "merchant_reference": "order-1001",
@@ -70,6 +75,8 @@ PAYMENT: dict[str, Any] = {
     "settled_at": None,
     "canceled_at": None,
     "failed_at": None,
+    "expires_at": "2026-11-21T12:00:00.000Z",
+    "capture_before": None,
 }
 
 PAYMENT_WITH_SECRETS: dict[str, Any] = {
@@ -84,6 +91,7 @@ PENDING_PAYMENT: dict[str, Any] = {
     "outcome": "unknown",
     "amount_authorized_minor": 0,
     "amount_captured_minor": 0,
+    "amount_refundable_minor": 0,
     "platform_fee_minor": 0,
     "captured_at": None,
     "version": 2,
@@ -95,9 +103,26 @@ AUTHORIZED_PAYMENT: dict[str, Any] = {
     "capture_method": "manual",
     "amount_capturable_minor": 4200,
     "amount_captured_minor": 0,
+    "amount_refundable_minor": 0,
     "platform_fee_minor": 0,
     "authorized_at": _CAPTURED_AT,
     "captured_at": None,
+    "capture_before": "2026-11-27T12:00:00.412Z",
+}
+
+RAISED_PAYMENT: dict[str, Any] = {
+    **AUTHORIZED_PAYMENT,
+    "amount_authorized_minor": 5200,
+    "amount_capturable_minor": 5200,
+    "version": 4,
+}
+
+WAITING_PAYMENT: dict[str, Any] = {
+    **PENDING_PAYMENT,
+    "status": "created",
+    "outcome": None,
+    "payment_method": None,
+    "version": 2,
 }
 
 CANCELED_PAYMENT: dict[str, Any] = {
@@ -126,6 +151,8 @@ CLIENT_PAYMENT: dict[str, Any] = {
     "provider": PAYMENT["provider"],
     "provider_client_secret": "pi_8Zr2mQ_secret_h41k...",
 }
+
+RETURNED_CLIENT_PAYMENT: dict[str, Any] = {**CLIENT_PAYMENT, "status": "processing"}
 
 EVENT: dict[str, Any] = {
     "id": EVENT_ID,

@@ -1,4 +1,4 @@
-"""One request, one effect: what every POST that moves money goes through.
+"""One request, one effect: what every POST of a merchant goes through.
 
 Mental model: a valid request claims its Idempotency-Key, has the claim answered by
 `payments.actions.answer_request` and renders the answer. What that refuses is stored or forgotten
@@ -98,7 +98,9 @@ def _render(answer: Answer) -> Response:
         body = with_secrets(body, answer.attempt or _latest_attempt(body["id"]))
     elif body.get("object") == "customer":
         body = with_personal_data(body, Customer.objects.get(pk=body["id"]))
-    response = Response(body, status=answer.status)
+    response = Response({**body, **answer.shown_once}, status=answer.status)
+    if answer.shown_once:
+        response["Cache-Control"] = "no-store"
     if answer.replayed:
         response["Idempotent-Replayed"] = "true"
     return response

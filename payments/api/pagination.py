@@ -8,7 +8,7 @@ shift nothing. One row more than asked tells whether there is more.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -37,15 +37,21 @@ class Page:
 
 
 def read_query(
-    query: QueryDict, *, filters: Collection[str] = (), paged: bool = True
+    query: QueryDict,
+    *,
+    filters: Collection[str] = (),
+    paged: bool = True,
+    elsewhere: Collection[str] = (),
 ) -> tuple[Page, dict[str, str]]:
-    """The page and the filters of a query string.
+    """The page and the filters of a query string; the caller reads the names `elsewhere` itself.
 
     Raises FlorinError: parameter_unknown, parameter_invalid (repeated, NUL, wrong limit).
     """
     known = set(filters) | (PAGE_PARAMETERS if paged else set())
     values: dict[str, str] = {}
     for name in query:
+        if name in elsewhere:
+            continue
         shown = name.encode("ascii", "replace").decode()[:100]
         if name not in known:
             raise FlorinError(
@@ -106,6 +112,30 @@ def moment(name: str, value: str) -> datetime:
         return parsed.astimezone(UTC)
     except OverflowError:
         raise _invalid(name, "This moment is out of reach.") from None
+
+
+def within(
+    rows: QuerySet[Row], filters: Mapping[str, str], *, prefix: str, column: str
+) -> QuerySet[Row]:
+    """The rows whose moment lies between the filters `<prefix>_from` and `<prefix>_until`, as far
+    as they are given. Raises FlorinError.
+    """
+    for suffix, comparison in (("from", "gte"), ("until", "lt")):
+        name = f"{prefix}_{suffix}"
+        if name in filters:
+            rows = rows.filter(**{f"{column}__{comparison}": moment(name, filters[name])})
+    return rows
+
+
+def one_of(filters: Mapping[str, str], name: str, known: Iterable[str]) -> str | None:
+    """A filter that takes one of a few words; None when it is not given. Raises FlorinError."""
+    value = filters.get(name)
+    words = list(known)
+    if value is not None and value not in words:
+        raise FlorinError(
+            ErrorCode.parameter_invalid, f"{name} is one of: {', '.join(words)}.", param=name
+        )
+    return value
 
 
 def _limit(text: str) -> int:

@@ -102,16 +102,8 @@ class ConfirmPaymentBody(StrictSerializer):
     return_url = WebAddressField(default="", allow_blank=True, max_length=2000)
 
 
-class CapturePaymentBody(StrictSerializer):
-    """Take the money that is held."""
-
-    amount_minor = AmountField(
-        default=None, help_text="Leave it out, or give the whole amount; captures are full."
-    )
-
-
 class CancelPaymentBody(StrictSerializer):
-    """Give a payment up before its money is taken."""
+    """Give a payment up, or take an unsettled capture back where the provider can."""
 
     reason = ChoiceField(choices=CANCELLATION_REASONS, default="requested_by_customer")
 
@@ -171,7 +163,9 @@ class PaymentObject(serializers.Serializer[Any]):
     object = serializers.CharField(help_text="Always `payment`.")
     livemode = serializers.BooleanField()
     merchant = serializers.CharField()
-    customer = serializers.CharField(allow_null=True)
+    customer = serializers.JSONField(
+        help_text="The id or null; the customer where `expand[]` names it."
+    )
     status = serializers.ChoiceField(choices=PAYMENT_STATUSES)
     outcome = serializers.CharField(
         allow_null=True, help_text="`pending` or `unknown` while the provider has not decided."
@@ -181,10 +175,15 @@ class PaymentObject(serializers.Serializer[Any]):
     amount_authorized_minor = serializers.IntegerField()
     amount_capturable_minor = serializers.IntegerField()
     amount_captured_minor = serializers.IntegerField()
+    amount_refund_pending_minor = serializers.IntegerField(help_text="Promised, on its way back.")
     amount_refunded_minor = serializers.IntegerField()
+    amount_refundable_minor = serializers.IntegerField(help_text="Still can be given back.")
+    amount_disputed_minor = serializers.IntegerField(help_text="Withdrawn for open disputes.")
+    amount_reversed_minor = serializers.IntegerField(help_text="Lost in disputes or returned.")
     amount_settled_minor = serializers.IntegerField()
     platform_fee_minor = serializers.IntegerField()
     provider_fee_minor = serializers.IntegerField(allow_null=True)
+    dispute_fee_minor = serializers.IntegerField()
     capture_method = serializers.ChoiceField(choices=Payment.CaptureMethod.values)
     description = serializers.CharField()
     merchant_reference = serializers.CharField(allow_null=True)
@@ -203,6 +202,15 @@ class PaymentObject(serializers.Serializer[Any]):
     settled_at = serializers.DateTimeField(allow_null=True)
     canceled_at = serializers.DateTimeField(allow_null=True)
     failed_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="Canceled then, unless it was paid."
+    )
+    capture_before = serializers.DateTimeField(
+        allow_null=True, help_text="Held money is released then."
+    )
+    captures = serializers.JSONField(required=False, help_text="With `expand[]`.")
+    refunds = serializers.JSONField(required=False, help_text="With `expand[]`.")
+    disputes = serializers.JSONField(required=False, help_text="With `expand[]`.")
 
 
 class PaymentWithSecretsObject(PaymentObject):
@@ -288,7 +296,9 @@ class WebhookEndpointObject(serializers.Serializer[Any]):
 class WebhookEndpointWithSecretObject(WebhookEndpointObject):
     """As it is shown once, when it is made or its secret is rotated."""
 
-    secret = serializers.CharField(help_text="Standard Webhooks secret, `whsec_...`. Shown once.")
+    secret = serializers.CharField(
+        required=False, help_text="Standard Webhooks secret, `whsec_...`. Shown once."
+    )
 
 
 class ProviderAccountObject(serializers.Serializer[Any]):
@@ -335,6 +345,8 @@ class ErrorMembers(serializers.Serializer[Any]):
         required=False, help_text="What the restricted key lacks."
     )
     payment = serializers.JSONField(required=False)
+    refund = serializers.JSONField(required=False)
+    dispute = serializers.JSONField(required=False)
 
 
 class ErrorObject(serializers.Serializer[Any]):

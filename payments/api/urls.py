@@ -10,7 +10,7 @@ from django.urls import path, register_converter
 
 from payments.api import errors, health, metrics, openapi, provider_events, reference
 from payments.api.views.balance import BalanceDetail
-from payments.api.views.client import ClientPayment
+from payments.api.views.client import ClientPayment, ClientPaymentReturn
 from payments.api.views.customers import (
     CustomerDetail,
     CustomerList,
@@ -18,15 +18,26 @@ from payments.api.views.customers import (
     PaymentMethodDetail,
     PaymentMethodRemove,
 )
+from payments.api.views.disputes import (
+    DisputeAccept,
+    DisputeDetail,
+    DisputeEvidence,
+    DisputeFiles,
+    DisputeList,
+)
 from payments.api.views.events import EventDetail, EventList
 from payments.api.views.payments import (
     PaymentCancel,
     PaymentCapture,
+    PaymentCaptures,
     PaymentConfirm,
     PaymentDetail,
+    PaymentIncrement,
     PaymentList,
 )
 from payments.api.views.provider_accounts import ProviderAccountDetail, ProviderAccountList
+from payments.api.views.refunds import PaymentRefunds, RefundDetail, RefundList
+from payments.api.views.review_cases import ReviewCaseDetail, ReviewCaseList
 from payments.api.views.webhook_endpoints import (
     WebhookEndpointDetail,
     WebhookEndpointList,
@@ -73,13 +84,26 @@ urlpatterns = [
     path("v1/payments/<id:payment_id>", PaymentDetail.as_view(), name="payment"),
     path("v1/payments/<id:payment_id>/confirm", PaymentConfirm.as_view()),
     path("v1/payments/<id:payment_id>/capture", PaymentCapture.as_view()),
+    path("v1/payments/<id:payment_id>/captures", PaymentCaptures.as_view()),
+    path("v1/payments/<id:payment_id>/increment_authorization", PaymentIncrement.as_view()),
     path("v1/payments/<id:payment_id>/cancel", PaymentCancel.as_view()),
+    path("v1/payments/<id:payment_id>/refunds", PaymentRefunds.as_view()),
+    path("v1/refunds", RefundList.as_view()),
+    path("v1/refunds/<id:refund_id>", RefundDetail.as_view()),
+    path("v1/disputes", DisputeList.as_view()),
+    path("v1/disputes/<id:dispute_id>", DisputeDetail.as_view()),
+    path("v1/disputes/<id:dispute_id>/evidence", DisputeEvidence.as_view()),
+    path("v1/disputes/<id:dispute_id>/files", DisputeFiles.as_view()),
+    path("v1/disputes/<id:dispute_id>/accept", DisputeAccept.as_view()),
+    path("v1/review_cases", ReviewCaseList.as_view()),
+    path("v1/review_cases/<id:case_id>", ReviewCaseDetail.as_view()),
     path("v1/customers", CustomerList.as_view(), name="customers"),
     path("v1/customers/<id:customer_id>", CustomerDetail.as_view(), name="customer"),
     path("v1/customers/<id:customer_id>/payment_methods", CustomerPaymentMethodList.as_view()),
     path("v1/payment_methods/<id:payment_method_id>", PaymentMethodDetail.as_view()),
     path("v1/payment_methods/<id:payment_method_id>/remove", PaymentMethodRemove.as_view()),
     path("v1/client/payments/<id:payment_id>", ClientPayment.as_view()),
+    path("v1/client/payments/<id:payment_id>/return", ClientPaymentReturn.as_view()),
     path("v1/events", EventList.as_view()),
     path("v1/events/<id:event_id>", EventDetail.as_view()),
     path("v1/balance", BalanceDetail.as_view()),

@@ -1,23 +1,22 @@
 """Webhook endpoints over HTTP: where a merchant wants to be told, and with which secret.
 
-Mental model: webhooks.endpoints does and audits everything; here its refusals become error
-objects. These requests move no money, so they take no Idempotency-Key, and could not: their
-answers hold a secret that is shown once and stored nowhere in clear.
+Mental model: webhooks.endpoints does and audits everything. The two requests that make a secret
+take an Idempotency-Key; the secret is in the first answer alone, see
+payments.actions.webhook_endpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from payments.actions.webhook_endpoints import refusals
 from payments.api import schema
 from payments.api.authentication import caller_of
 from payments.api.fields import validated
-from payments.api.once import clock
+from payments.api.once import answer_once, clock
 from payments.api.pagination import list_object, read_query
 from payments.api.serializers import (
     CreateWebhookEndpointBody,
@@ -25,8 +24,7 @@ from payments.api.serializers import (
     UpdateWebhookEndpointBody,
 )
 from payments.api.views.base import SecretKeyView
-from payments.errors import ErrorCode, FlorinError
-from payments.representation import timestamp
+from payments.representation import webhook_endpoint_object
 from webhooks import endpoints
 
 
@@ -39,9 +37,7 @@ class WebhookEndpointList(SecretKeyView):
     def post(self, request: Request) -> Response:
         """Add an endpoint; its secret is in this answer and in no other."""
         values = validated(CreateWebhookEndpointBody, request.data)
-        with _refusals():
-            endpoint, secret = endpoints.create(**_owner(request), **values, now=clock())
-        return _once_only({**_represent(endpoint), "secret": secret}, status=201)
+        return answer_once(request, operation="webhook_endpoints.create", parameters=values)
 
     @schema.list_webhook_endpoints
     def get(self, request: Request) -> Response:
@@ -53,7 +49,7 @@ class WebhookEndpointList(SecretKeyView):
             starting_after=page.starting_after,
             ending_before=page.ending_before,
         )
-        data = [_represent(endpoint) for endpoint in found.data]
+        data = [webhook_endpoint_object(endpoint) for endpoint in found.data]
         return Response(list_object(data, has_more=found.has_more))
 
 
@@ -66,24 +62,24 @@ class WebhookEndpointDetail(SecretKeyView):
     def get(self, request: Request, endpoint_id: str) -> Response:
         """Retrieve an endpoint."""
         read_query(request.query_params, paged=False)
-        with _refusals():
+        with refusals():
             endpoint = endpoints.get(**_owner(request), endpoint_id=endpoint_id)
-        return Response(_represent(endpoint))
+        return Response(webhook_endpoint_object(endpoint))
 
     @schema.update_webhook_endpoint
     def patch(self, request: Request, endpoint_id: str) -> Response:
         """Change an endpoint; what is left out stays."""
         values = validated(UpdateWebhookEndpointBody, request.data)
-        with _refusals():
+        with refusals():
             endpoint = endpoints.update(
                 **_owner(request), endpoint_id=endpoint_id, **values, now=clock()
             )
-        return Response(_represent(endpoint))
+        return Response(webhook_endpoint_object(endpoint))
 
     @schema.delete_webhook_endpoint
     def delete(self, request: Request, endpoint_id: str) -> Response:
         """Delete an endpoint; nothing more is sent there."""
-        with _refusals():
+        with refusals():
             endpoints.delete(**_owner(request), endpoint_id=endpoint_id, now=clock())
         return Response({"id": endpoint_id, "object": "webhook_endpoint", "deleted": True})
 
@@ -97,49 +93,16 @@ class WebhookEndpointSecret(SecretKeyView):
     def post(self, request: Request, endpoint_id: str) -> Response:
         """Make a new secret; the old one signs too for 24 hours."""
         validated(NoParametersBody, request.data)
-        owner = _owner(request)
-        with _refusals():
-            secret = endpoints.rotate_secret(**owner, endpoint_id=endpoint_id, now=clock())
-            endpoint = endpoints.get(**owner, endpoint_id=endpoint_id)
-        return _once_only({**_represent(endpoint), "secret": secret}, status=200)
+        # Looked up before the key is claimed: an address without an endpoint leaves no key behind.
+        with refusals():
+            endpoints.get(**_owner(request), endpoint_id=endpoint_id)
+        return answer_once(
+            request,
+            operation="webhook_endpoints.rotate_secret",
+            parameters={"endpoint": endpoint_id},
+        )
 
 
 def _owner(request: Request) -> dict[str, Any]:
     caller = caller_of(request)
     return {"owner": caller.merchant.pk, "livemode": caller.livemode}
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except endpoints.EndpointNotFound as error:
-        raise FlorinError(ErrorCode.not_found, str(error), param="id") from None
-    except endpoints.EndpointInvalid as error:
-        of_url = error.field == "url"
-        code = ErrorCode.endpoint_url_invalid if of_url else ErrorCode.parameter_invalid
-        raise FlorinError(code, str(error), param=error.field) from None
-
-
-def _once_only(body: dict[str, Any], *, status: int) -> Response:
-    response = Response(body, status=status)
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-def _represent(endpoint: endpoints.EndpointView) -> dict[str, Any]:
-    return {
-        "id": endpoint.id,
-        "object": "webhook_endpoint",
-        "livemode": endpoint.livemode,
-        "url": endpoint.url,
-        "event_types": list(endpoint.event_types),
-        "description": endpoint.description,
-        "status": endpoint.status,
-        "disabled_reason": endpoint.disabled_reason or None,
-        "api_version": endpoint.api_version,
-        "consecutive_failures": endpoint.consecutive_failures,
-        "last_success_at": timestamp(endpoint.last_success_at),
-        "created_at": timestamp(endpoint.created_at),
-        "updated_at": timestamp(endpoint.updated_at),
-    }

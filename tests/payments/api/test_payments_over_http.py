@@ -55,13 +55,6 @@ def test_what_the_state_does_not_allow_is_409(api: Api) -> None:
     assert (answer.status_code, error_of(answer)["code"]) == (409, "payment_state_conflict")
 
 
-def test_half_of_the_amount_is_not_captured(api: Api) -> None:
-    held = api.create(capture_method="manual")
-    answer = api.post(f"/v1/payments/{held['id']}/capture", {"amount_minor": 2100})
-    assert (answer.status_code, error_of(answer)["code"]) == (400, "capture_amount_invalid")
-    assert api.get(f"/v1/payments/{held['id']}").json()["status"] == "authorized"
-
-
 def test_a_payment_is_read_back_with_its_secrets(api: Api) -> None:
     payment = api.create()
     read = api.get(f"/v1/payments/{payment['id']}")

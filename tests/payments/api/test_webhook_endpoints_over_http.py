@@ -14,7 +14,7 @@ def url(receiver_port: int) -> str:
 
 
 def create(api: Api, url: str, **more: object) -> dict[str, object]:
-    answer = api.post("/v1/webhook_endpoints", {"url": url, **more}, idempotency_key=None)
+    answer = api.post("/v1/webhook_endpoints", {"url": url, **more})
     assert answer.status_code == 201, answer.content
     made: dict[str, object] = answer.json()
     return made
@@ -41,7 +41,7 @@ def test_what_is_left_out_of_a_change_stays(api: Api, url: str) -> None:
 def test_a_rotated_secret_is_new_and_shown_once(api: Api, url: str) -> None:
     made = create(api, url)
     path = f"/v1/webhook_endpoints/{made['id']}"
-    rotated = api.post(f"{path}/rotate_secret", idempotency_key=None)
+    rotated = api.post(f"{path}/rotate_secret")
     assert rotated["Cache-Control"] == "no-store"
     assert rotated.json()["secret"] != made["secret"]
     assert "secret" not in api.get(path).json()
@@ -66,7 +66,7 @@ def test_another_merchant_sees_and_changes_nothing(api: Api, another_api: Api, u
         another_api.get(path),
         another_api.patch(path, {"enabled": False}),
         another_api.delete(path),
-        another_api.post(f"{path}/rotate_secret", idempotency_key=None),
+        another_api.post(f"{path}/rotate_secret"),
     ):
         assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
     assert api.get(path).json()["status"] == "enabled"
@@ -89,7 +89,7 @@ def test_another_merchant_sees_and_changes_nothing(api: Api, another_api: Api, u
 def test_a_bad_endpoint_is_refused(
     api: Api, body: dict[str, object], code: str, param: str
 ) -> None:
-    answer = api.post("/v1/webhook_endpoints", body, idempotency_key=None)
+    answer = api.post("/v1/webhook_endpoints", body)
     error = error_of(answer)
     assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
     assert api.get("/v1/webhook_endpoints").json()["data"] == []
