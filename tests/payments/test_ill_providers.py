@@ -36,7 +36,7 @@ from tests.payments.ill_provider import (
 from tests.payments.shop import Shop
 from webhooks.models import DomainEvent
 
-SLOWEST_SECONDS = 1.0
+SLOWEST_SECONDS = 2.0
 
 
 @pytest.fixture(autouse=True)
@@ -134,13 +134,13 @@ def test_a_hanging_account_does_not_slow_another_merchants_payments(
         finally:
             connection.close()
 
-    with quick_breakers(FLORIN_PROVIDER_TIMEOUT_SECONDS=2.0, FLORIN_BREAKER_OPEN_SECONDS=60.0):
-        shop.settings(hang_before_commit=1000, hang_seconds=2.5)
+    with quick_breakers(FLORIN_PROVIDER_TIMEOUT_SECONDS=4.0, FLORIN_BREAKER_OPEN_SECONDS=60.0):
+        shop.settings(hang_before_commit=1000, hang_seconds=4.5)
         with ThreadPoolExecutor(max_workers=12) as pool:
             hanging = [pool.submit(ask, shop) for _ in range(10)]
             beside = [ask(another_shop) for _ in range(10)]
             assert max(beside) < SLOWEST_SECONDS
-            assert max(future.result() for future in hanging) < 4
+            assert max(future.result() for future in hanging) < 6
         assert state_of(shop).state == "open"
         assert state_of(another_shop).state == "closed"
         # Now nobody waits any more, not even the merchant itself.
@@ -159,7 +159,7 @@ def test_a_hanging_account_does_not_delay_the_recovery_of_others(
         shop.settings(hang_before_commit=1000, hang_reads=1000, hang_seconds=8)
         shop.ahead_by(seconds=60)
         seconds, worked = timed(lambda: resume_due(clock=shop.now))
-        assert seconds < 6.5, "the round waited for the hanging account"
+        assert seconds < 7.5, "the round waited for the hanging account"
         assert worked >= 6
         states = {payment.state for payment in another_shop.merchant.payments.all()}
         assert states <= {"captured", "settled"}

@@ -17,15 +17,15 @@ from tests.payments.ill_provider import recover, state_of
 from tests.payments.shop import Shop, new_key
 from tests.processes import RunningProcess, running
 
-TIMEOUT_SECONDS = 3.0
-SLOWEST_SECONDS = 1.0
+TIMEOUT_SECONDS = 5.0
+SLOWEST_SECONDS = 2.0
 
 
 @pytest.fixture
 def impatient_web(
     sandbox_psp: RunningProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The address of a web process that gives a provider three seconds."""
+    """The address of a web process that gives a provider five seconds."""
     (port,) = free_ports(1)
     folder = tmp_path_factory.mktemp("impatient_web")
     environment = {

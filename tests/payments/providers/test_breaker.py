@@ -339,7 +339,8 @@ def test_a_redis_that_hangs_costs_one_short_time_out(black_hole: str) -> None:
     started = time.monotonic()
     psp.open()
     assert not psp.admit().admitted
-    assert time.monotonic() - started < 1.0
+    # Asking it each time would take four seconds.
+    assert time.monotonic() - started < 2.0
 
 
 def test_redis_is_asked_again_after_the_pause(
