@@ -96,14 +96,13 @@ class Call:
         self.operation = operation
         self._key = idempotency_key
         base = (credentials.api_base or settings.FLORIN_STRIPE_API_BASE).rstrip("/")
-        files = _FILES_BASE if urlsplit(base).hostname == _API_HOST else base
         self._wire = OneCall(
             timeout_seconds=timeout_seconds,
             account_key=account_key(CODE, base, credentials.secret_key),
         )
         self._services = stripe.StripeClient(
             credentials.secret_key,
-            base_addresses={"api": base, "files": files},
+            base_addresses={"api": base, "files": files_base(base)},
             stripe_version=API_VERSION,
             max_network_retries=0,
             http_client=self._wire,
@@ -277,6 +276,11 @@ class Call:
             duration_ms=self._wire.duration_ms,
             failure=failure,
         )
+
+
+def files_base(api_base: str) -> str:
+    """Where files go when everything else goes to `api_base`."""
+    return _FILES_BASE if urlsplit(api_base).hostname == _API_HOST else api_base
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float | None:

@@ -19,6 +19,7 @@ from payments.providers.base import (
     Outcome,
     UnreadableEvent,
 )
+from payments.providers.objects import RefundPayment, RefundStatus
 from payments.providers.refusals import STANDARD
 from payments.providers.stripe import errors, events
 from payments.providers.stripe.amounts import AmountNotExpressible, from_stripe, to_stripe
@@ -300,6 +301,29 @@ def test_localstripes_webhook_is_accepted_and_read(localstripe: RunningProcess) 
     assert observation.our_reference == "pay_of_localstripe"
     assert observation.snapshot is not None
     assert observation.snapshot.status == ObservedStatus.CAPTURED
+
+
+def test_localstripe_refunds_in_parts(localstripe: RunningProcess) -> None:
+    driver = StripeStandInDriver(localstripe.url)
+    form = {"amount": "1999", "currency": "usd", "payment_method": "pm_card_visa"}
+    paid = driver.call("POST", "/v1/payment_intents", form | {"confirm": "true"})
+    common: dict[str, Any] = {"credentials": driver.credentials(), "timeout_seconds": 5.0}
+    for number in range(2):
+        request = RefundPayment(
+            reference=f"re_{number}",
+            provider_reference=paid["id"],
+            charge_reference="",
+            amount_minor=700,
+            currency="USD",
+        )
+        refunded = driver.provider.refund_payment(request, idempotency_key=f"k{number}", **common)
+        assert refunded.outcome == Outcome.OK
+    fetched = driver.provider.fetch_payment(provider_reference=paid["id"], **common).snapshot
+    assert fetched is not None
+    assert fetched.refunds is not None
+    assert {one.our_reference for one in fetched.refunds} == {"re_0", "re_1"}
+    assert {one.status for one in fetched.refunds} == {RefundStatus.SUCCEEDED}
+    assert fetched.disputes is None  # it has none at all
 
 
 def _pay(driver: StripeStandInDriver) -> None:

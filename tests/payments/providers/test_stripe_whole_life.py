@@ -59,6 +59,26 @@ def test_the_fee_of_several_captures_is_their_sum(world: StripeWorld) -> None:
     assert (after.settled, after.amount_settled_minor) == (True, 1_400)
 
 
+def test_what_was_captured_can_be_refunded_while_the_rest_is_held(world: StripeWorld) -> None:
+    held = world.paid(manual=True)
+    world.capture(held, 700, final=False)
+    told = [one for one in world.observations() if one.snapshot is not None]
+    assert told[-1].event_type == "payment_intent.amount_capturable_updated"
+    assert told[-1].fetch_needed
+    assert world.refund(held, 300).outcome == Outcome.OK
+    fetched = world.fetch(held)
+    assert fetched.status == ObservedStatus.PARTIALLY_CAPTURED
+    assert fetched.refunds is not None
+    assert [one.amount_minor for one in fetched.refunds] == [300]
+
+
+def test_a_capture_of_another_amount_than_what_is_captured_is_refused(world: StripeWorld) -> None:
+    held = world.paid(manual=True)
+    world.capture(held, 700)
+    expect(world.capture(held, 700), Outcome.OK, ObservedStatus.CAPTURED)  # made already
+    expect(world.capture(held, 800), Outcome.DECLINED, ObservedStatus.CAPTURED)
+
+
 def test_a_partial_capture_with_a_used_key_is_made_once(world: StripeWorld) -> None:
     held = world.paid(manual=True)
     for _ in range(2):
@@ -245,6 +265,7 @@ def test_a_refund_that_succeeded_can_fail_weeks_later(world: StripeWorld) -> Non
     told = [one for one in world.observations() if one.event_type == "refund.failed"]
     assert [one.refund for one in told] == [late]
     assert told[0].provider_reference == paid.provider_reference
+    assert not told[0].fetch_needed
     assert world.refund(paid, AMOUNT_MINOR).outcome == Outcome.OK  # the amount is free again
 
 
