@@ -127,7 +127,7 @@ def guarded_by(machine: Machine) -> Callable[[type[Model]], type[Model]]:
     """Give a model one django-fsm method per event of `machine`, over its field `state`."""
 
     def add(model: type[Model]) -> type[Model]:
-        field = model._meta.get_field("state")
+        field: Any = model._meta.get_field("state")
         for event in {event for edges in machine.values() for event in edges}:
             method: Any = _named(event)
             for source, edges in machine.items():

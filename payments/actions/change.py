@@ -243,7 +243,8 @@ class Change:
 
     def _post(self) -> None:
         """Post what was booked, in its order; entries that read no books go in one round trip."""
-        payment, waiting = self.payment, []
+        payment = self.payment
+        waiting: list[Posting] = []
         settled_all = payment.amount_settled_minor == payment.amount_captured_minor
         books = list(self._books)
         if (

@@ -43,8 +43,8 @@ def final_answer(operation: ProviderOperation, payment: Payment, attempt: Attemp
         str(error.get("message", "")),
         decline_code=error.get("decline_code") or error.get("code"),
         advice_code=error.get("advice_code") or None,
-        **{name: shown},
     )
+    refusal.extra[name] = shown
     return Answer(status=refusal.status, body=refusal.body(), payment_id=payment.pk)
 
 
