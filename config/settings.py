@@ -47,7 +47,6 @@ INSTALLED_APPS = [
     "corsheaders",
     "django_fsm",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "rest_framework",
     "simple_history",
     "config",
