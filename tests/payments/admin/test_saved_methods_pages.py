@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import pytest
 
 from audit import timeline
+from payments.admin import search
+from payments.models import PaymentMethod
 from tests.payments.admin.conftest import Staff
 from tests.payments.api.conftest import Api
 from tests.payments.customers import AGREED, customer, resume, save
@@ -64,3 +67,18 @@ def test_who_may_not_look_is_not_shown_anything(api: Api, staff: Callable[[str],
     finance = staff("superuser").client
     assert finance.post(f"{LIST}{saved['id']}/change/", {"state": "failed"}).status_code == 403
     assert finance.get(f"{LIST}add/").status_code == 403
+
+
+def test_a_payment_is_found_by_its_customer_and_what_they_have_saved(
+    api: Api, shop: Shop, staff: Callable[[str], Staff]
+) -> None:
+    email = f"{secrets.token_hex(6)}@example.com"
+    buyer = customer(api, email=email)
+    saved = save(api, buyer["id"])
+    paid = api.create(customer=buyer["id"], payment_method=saved["id"], off_session=True)
+    for term in (buyer["id"], saved["id"], email, email.upper()):
+        findings = search.find(term)
+        assert findings.payment_ids == [paid["id"]], term
+        assert ("customer", buyer["id"]) in findings.other
+    kept = PaymentMethod.objects.get(pk=saved["id"])
+    assert ("customer", buyer["id"]) in search.find(kept.provider_reference).other
