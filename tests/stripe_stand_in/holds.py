@@ -88,6 +88,8 @@ def cancel(vault: Vault, intent: Json, params: Json) -> Json:
     """POST /v1/payment_intents/{id}/cancel."""
     if intent["status"] not in (*_CANCELABLE, "requires_capture"):
         raise unexpected_state(vault, intent, "canceled")
+    if intent["amount_received"] and vault.quirk("cancel_refused_after_capture"):
+        raise unexpected_state(vault, intent, "canceled")
     if intent["amount_received"]:
         _close(vault, intent, vault.get(intent["latest_charge"]))
         return intent

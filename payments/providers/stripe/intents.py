@@ -132,14 +132,25 @@ def capture(call: Call, request: CapturePayment) -> Result:
 
 def cancel(call: Call, request: CancelPayment) -> Result:
     """Cancel a PaymentIntent; Stripe knows our four reasons by the same names. What was captured
-    of it stays captured, only the rest is released.
+    of it stays captured, only the rest is released; where Stripe does not cancel such a payment,
+    a final capture of nothing releases it (docs.stripe.com/payments/multicapture#charge-captured).
     """
     params = {"cancellation_reason": request.reason, "expand": _EXPAND}
     reference = request.provider_reference
-    return _change(
+    result = _change(
         call,
         lambda v1, given, options: v1.payment_intents.cancel(reference, given, options),
         params,
+    )
+    snapshot = result.snapshot
+    partly = snapshot is not None and snapshot.status == ObservedStatus.PARTIALLY_CAPTURED
+    if result.outcome != Outcome.DECLINED or not partly:
+        return result
+    return _change(
+        call,
+        lambda v1, given, options: v1.payment_intents.capture(reference, given, options),
+        {"amount_to_capture": 0, "final_capture": True, "expand": _EXPAND},
+        step="release",
     )
 
 
@@ -273,12 +284,13 @@ def _change(
     params: Mapping[str, Any],
     *,
     is_it: Callable[[PaymentSnapshot], bool] = lambda found: True,
+    step: str = "",
 ) -> Result:
     """Send the operation's one request and say what the PaymentIntent's state means for it. `is_it`
     looks more closely at a PaymentIntent that refuses and seems to be where it was to go.
     """
     try:
-        intent = call.post(request, params)
+        intent = call.post(request, params, step=step)
     except Refused as refused:
         return _refusal(call, refused, is_it)
     snapshot = read_snapshot(_with_review(call, intent))
