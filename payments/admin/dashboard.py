@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from audit import partitions
-from payments.admin import breakers, figures, wording
+from payments.admin import breakers, figures, open_work, wording
 from payments.admin.access import may
 from payments.admin.charts import Bucket, Chart, chart
 from payments.admin.presentation import age_text, money_text
@@ -100,6 +100,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["now"] = now
     if may(request, "payments.view_payment"):
         context |= _payments(request, now)
+        context |= _work(request, now, livemode=context["livemode"])
     if may(request, "ledger.view_account"):
         context["books"] = figures.books(livemode=context.get("livemode", False))
         context["ledger_url"] = _list_url("ledger_account", {})
@@ -114,6 +115,19 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["audit_tone"] = "good" if days >= PARTITION_DAYS_MIN else "bad"
         context["audit_url"] = _list_url("audit_auditevent", {})
     return context
+
+
+def _work(request: HttpRequest, now: datetime, *, livemode: bool) -> dict[str, Any]:
+    """What waits for a person, as far as this person may see it."""
+    return {
+        name: card(livemode=livemode, now=now)
+        for name, card, permission in (
+            ("case_card", open_work.cases, "payments.view_reviewcase"),
+            ("dispute_card", open_work.disputes, "payments.view_dispute"),
+            ("refund_card", open_work.refunds, "payments.view_refund"),
+        )
+        if may(request, permission)
+    }
 
 
 def _payments(request: HttpRequest, now: datetime) -> dict[str, Any]:

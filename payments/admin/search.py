@@ -3,8 +3,8 @@
 Mental model: what was typed is tried as each kind of thing it could be, and each try is one read
 along an index with a limit, so a search costs the same with ten million payments. Prefixes of our
 own ids (pay_, att_, evt_, ...) decide what to try; anything else is tried as a provider's id, a
-merchant's reference, a merchant's e-mail, and last as any id the audit trail ever mentioned.
-Nothing is searched by parts in the middle: that would read whole tables.
+merchant's reference, a merchant's or a customer's e-mail, and last as any id the audit trail ever
+mentioned. Nothing is searched by parts in the middle: that would read whole tables.
 """
 
 from __future__ import annotations
@@ -14,8 +14,23 @@ from dataclasses import dataclass, field
 
 from django.db.models.functions import Lower
 
+from audit import encryption
 from audit import timeline as audit_timeline
-from payments.models import ApiKey, Attempt, Merchant, Payment, ProviderAccount, ProviderOperation
+from payments.models import (
+    ApiKey,
+    Attempt,
+    Capture,
+    Customer,
+    Dispute,
+    EvidenceFile,
+    Merchant,
+    Payment,
+    PaymentMethod,
+    ProviderAccount,
+    ProviderOperation,
+    Refund,
+    ReviewCase,
+)
 from webhooks import story as webhook_story
 
 LIMIT = 50
@@ -68,6 +83,7 @@ def find(term: str) -> Findings:
         _provider_references(term, findings)
         _merchant_reference(term, findings)
         _merchant_email(term, findings)
+        _customer_email(term, findings)
         if own is not _webhook_ids:
             _webhook_ids(term, findings)
     if findings.is_empty and own is not _request:
@@ -112,6 +128,66 @@ def _operation(term: str, findings: Findings) -> None:
     findings.add_payments(list(rows))
 
 
+def _refund(term: str, findings: Findings) -> None:
+    findings.tried.append("a refund's id")
+    rows = Refund.objects.filter(pk=term).values_list("payment_id", flat=True)
+    findings.add_payments(list(rows))
+
+
+def _dispute(term: str, findings: Findings) -> None:
+    findings.tried.append("a dispute's id")
+    rows = Dispute.objects.filter(pk=term).values_list("payment_id", flat=True)
+    findings.add_payments(list(rows))
+
+
+def _capture(term: str, findings: Findings) -> None:
+    findings.tried.append("a capture's id")
+    rows = Capture.objects.filter(pk=term).values_list("payment_id", flat=True)
+    findings.add_payments(list(rows))
+
+
+def _case(term: str, findings: Findings) -> None:
+    findings.tried.append("a review case's id")
+    rows = ReviewCase.objects.filter(pk=term).values_list("payment_id", flat=True)
+    findings.add_payments(list(rows))
+
+
+def _evidence_file(term: str, findings: Findings) -> None:
+    findings.tried.append("an evidence file's id")
+    rows = EvidenceFile.objects.filter(pk=term).values_list("dispute__payment_id", flat=True)
+    findings.add_payments(list(rows))
+
+
+def _customer(term: str, findings: Findings) -> None:
+    findings.tried.append("a customer's id")
+    _add_customers(list(Customer.objects.filter(pk=term).values_list("pk", flat=True)), findings)
+
+
+def _saved_method(term: str, findings: Findings) -> None:
+    findings.tried.append("a saved payment method's id")
+    rows = PaymentMethod.objects.filter(pk=term).values_list("customer_id", flat=True)
+    _add_customers(list(rows), findings)
+
+
+def _customer_email(term: str, findings: Findings) -> None:
+    if "@" not in term:
+        return
+    findings.tried.append("a customer's e-mail address")
+    fingerprints = encryption.blind_index_candidates(
+        Customer.email_form(term), purpose=Customer.EMAIL_PURPOSE
+    )
+    rows = Customer.objects.filter(email_index__in=fingerprints).order_by()
+    _add_customers(sorted(rows.values_list("pk", flat=True)[:LIMIT], reverse=True), findings)
+
+
+def _add_customers(ids: list[str], findings: Findings) -> None:
+    """Customers and their latest payments, along the index of each customer."""
+    for customer_id in ids:
+        findings.add_stream("customer", customer_id)
+        rows = Payment.objects.filter(customer_id=customer_id).order_by("-pk")
+        findings.add_payments(list(rows.values_list("pk", flat=True)[:LIMIT]))
+
+
 def _merchant(term: str, findings: Findings) -> None:
     findings.tried.append("a merchant's id")
     findings.add_merchants(list(Merchant.objects.filter(pk=term).values_list("pk", flat=True)))
@@ -142,10 +218,14 @@ def _request(term: str, findings: Findings) -> None:
 
 
 def _provider_references(term: str, findings: Findings) -> None:
-    findings.tried.append("the provider's id of a payment or a charge")
+    findings.tried.append("the provider's id of a payment, a charge, a refund or a dispute")
     for column in ("provider_reference", "charge_reference"):
         rows = Attempt.objects.filter(**{column: term}).order_by()
         findings.add_payments(list(rows.values_list("payment_id", flat=True)[:LIMIT]))
+    refunds = Refund.objects.filter(provider_reference=term).exclude(provider_reference="")
+    findings.add_payments(list(refunds.values_list("payment_id", flat=True)[:LIMIT]))
+    disputes = Dispute.objects.filter(provider_reference=term)
+    findings.add_payments(list(disputes.values_list("payment_id", flat=True)[:LIMIT]))
 
 
 def _merchant_reference(term: str, findings: Findings) -> None:
@@ -172,6 +252,13 @@ _OWN_IDS: dict[str, Callable[[str, Findings], None]] = {
     "pay": _payment,
     "att": _attempt,
     "op": _operation,
+    "re": _refund,
+    "dp": _dispute,
+    "cap": _capture,
+    "case": _case,
+    "file": _evidence_file,
+    "cus": _customer,
+    "pm": _saved_method,
     "mer": _merchant,
     "key": _api_key,
     "pacc": _provider_account,

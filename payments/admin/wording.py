@@ -89,6 +89,8 @@ REQUESTS: dict[str, str] = {
     "customers.update": "change a customer",
     "payment_methods.save": "save a payment method",
     "payment_methods.remove": "remove a saved payment method",
+    "webhook_endpoints.create": "send webhooks to an address",
+    "webhook_endpoints.rotate_secret": "replace an address's signing secret",
 }
 
 ATTEMPT_TONES: dict[str, str] = {

@@ -45,6 +45,36 @@ _SUCCEEDED = (
 BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 DEBIT_NORMAL_KINDS = frozenset({"asset", "expense"})
 
+# An answer that is due sooner than this is worth an alert.
+URGENT = timedelta(hours=48)
+_DISPUTE_IS_OPEN = "dispute.state IN ('needs_response', 'submitted', 'under_review')"
+_OPEN_CASES = """
+    SELECT payment.livemode, found.kind, count(*) FROM payments_reviewcase AS found
+    JOIN payments_payment AS payment ON payment.id = found.payment_id
+    WHERE found.resolved_at IS NULL GROUP BY 1, 2
+"""
+_OPEN_DISPUTES = f"""
+    SELECT payment.livemode, dispute.stage, count(*), count(*) FILTER
+        (WHERE dispute.state = 'needs_response' AND dispute.evidence_due_at <= %s)
+    FROM payments_dispute AS dispute JOIN payments_payment AS payment
+    ON payment.id = dispute.payment_id WHERE {_DISPUTE_IS_OPEN} GROUP BY 1, 2
+"""  # noqa: S608
+_OPEN_REFUNDS = """
+    SELECT payment.livemode, count(*) FROM payments_refund AS refund
+    JOIN payments_payment AS payment ON payment.id = refund.payment_id
+    WHERE refund.state IN ('requested', 'requires_action', 'pending') GROUP BY 1
+"""
+_AT_RISK = f"""
+    SELECT payment.livemode, dispute.currency, 'dispute', sum(dispute.amount_minor)
+    FROM payments_dispute AS dispute JOIN payments_payment AS payment
+    ON payment.id = dispute.payment_id WHERE {_DISPUTE_IS_OPEN} GROUP BY 1, 2
+    UNION ALL
+    SELECT payment.livemode, payment.currency, 'review', sum(payment.amount_minor)
+    FROM payments_payment AS payment WHERE payment.id IN
+        (SELECT found.payment_id FROM payments_reviewcase AS found
+         WHERE found.resolved_at IS NULL) GROUP BY 1, 2
+"""  # noqa: S608
+
 logger = structlog.get_logger(__name__)
 
 
@@ -166,6 +196,44 @@ def breakers(now: datetime) -> Iterator[Metric]:
     yield ratio
 
 
+def parts(now: datetime) -> Iterator[Metric]:
+    """What waits for a person or a bank: cases, disputes, refunds, and the money at stake."""
+    cases = GaugeMetricFamily(
+        "florin_review_cases_open",
+        "Cases that a person has to decide.",
+        labels=["livemode", "kind"],
+    )
+    disputes = GaugeMetricFamily(
+        "florin_disputes_open", "Disputes that are not over.", labels=["livemode", "stage"]
+    )
+    due = GaugeMetricFamily(
+        "florin_disputes_due",
+        "Disputes without an answer whose evidence is due within 48 hours, or was.",
+        labels=["livemode"],
+    )
+    refunds = GaugeMetricFamily(
+        "florin_refunds_pending", "Refunds that are under way.", labels=["livemode"]
+    )
+    risk = GaugeMetricFamily(
+        "florin_amount_at_risk_minor",
+        "Amounts of open disputes, and of payments with an open case, in minor units.",
+        labels=["livemode", "currency", "reason"],
+    )
+    for livemode, kind, number in _rows(_OPEN_CASES, []):
+        cases.add_metric([_mode(livemode), kind], number)
+    due_by_mode: dict[bool, int] = {}
+    for livemode, stage, number, urgent in _rows(_OPEN_DISPUTES, [now + URGENT]):
+        disputes.add_metric([_mode(livemode), stage], number)
+        due_by_mode[livemode] = due_by_mode.get(livemode, 0) + urgent
+    for livemode, urgent in due_by_mode.items():
+        due.add_metric([_mode(livemode)], urgent)
+    for livemode, number in _rows(_OPEN_REFUNDS, []):
+        refunds.add_metric([_mode(livemode)], number)
+    for livemode, currency, reason, amount_minor in _rows(_AT_RISK, []):
+        risk.add_metric([_mode(livemode), currency, reason], amount_minor)
+    yield from (cases, disputes, due, refunds, risk)
+
+
 def open_work(now: datetime) -> Iterator[Metric]:
     """What waits for an outcome: operations, and requests whose key is not finished."""
     (operations, age), *_ = _rows(
@@ -243,6 +311,7 @@ GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
     "payments": payments,
     "provider_operations": provider_operations,
     "breakers": breakers,
+    "parts": parts,
     "open_work": open_work,
     "queues": queues,
     "processes": processes,

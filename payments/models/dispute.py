@@ -96,6 +96,11 @@ class Dispute(FSMModelMixin, models.Model):
                 condition=Q(state="needs_response"),
                 name="dispute_evidence_due",
             ),
+            models.Index(
+                fields=["id"],
+                condition=Q(state__in=["needs_response", "submitted", "under_review"]),
+                name="dispute_open",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -80,7 +80,17 @@ class Refund(FSMModelMixin, models.Model):
                 name="refund_provider_reference_once",
             ),
         ]
-        indexes = [models.Index(fields=["payment", "-id"], name="refund_of_payment")]
+        indexes = [
+            models.Index(fields=["payment", "-id"], name="refund_of_payment"),
+            models.Index(
+                fields=["id"],
+                condition=Q(state__in=["requested", "requires_action", "pending"]),
+                name="refund_open",
+            ),
+            models.Index(
+                fields=["failed_at"], condition=Q(failed_at__isnull=False), name="refund_failed"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.id} {self.amount_minor} {self.currency} of {self.payment_id} {self.state}"

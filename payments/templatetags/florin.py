@@ -87,3 +87,11 @@ def case_label(kind: str) -> str:
     from payments.admin import wording_parts
 
     return wording_parts.case_words(kind).label
+
+
+@register.filter
+def deadline(dispute: Any, now: datetime) -> SafeString | str:
+    """How much time is left to answer a dispute."""
+    from payments.admin import disputes
+
+    return disputes.deadline_badge(dispute, now=now)
