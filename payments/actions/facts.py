@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from itertools import combinations
 
 from payments import bookkeeping
 from payments.actions.change import Change
 from payments.machines import OPEN_CAPTURES, STANDING_CAPTURES, move
-from payments.models import Attempt, Capture, Payment
+from payments.models import Attempt, Capture, Dispute, Payment
 from payments.providers import provider_for
-from payments.providers.base import PaymentSnapshot, ProviderError
+from payments.providers.base import ObservedStatus, PaymentSnapshot, ProviderError
 from payments.states import State
 
 # A payment in these states has no capture, whatever came before: no row has to be looked for.
@@ -228,7 +229,7 @@ def _settled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Non
 
 
 def _declined(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
-    note_decline(change, attempt, snapshot.error)
+    note_decline(change, attempt, snapshot.error or snapshot.capture_error)
 
 
 def _canceled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
@@ -280,16 +281,17 @@ def _voided_after_capture(change: Change, attempt: Attempt, snapshot: PaymentSna
 
 def _reversed_by_provider(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     """Captured money did not hold: entries of unsettled, untouched captures are reversed; what is
-    settled is taken from the merchant.
+    settled or given back is taken from the merchant, even if it is lost twice then.
     """
     payment = change.payment
-    captures = list(payment.captures.filter(state="succeeded"))
+    lost = lost_minor(payment, snapshot)
+    captures = _captures_lost(payment, lost)
     for capture in captures:
         move(capture, "fail_late")
         change.keep(capture)
-    left = payment.amount_captured_minor - payment.amount_reversed_minor
+    payment.amount_capturable_minor = snapshot.amount_capturable_minor
     if payment.amount_settled_minor or _is_given_back(payment):
-        take_back(change, max(0, left - payment.amount_refunded_minor), "payment.capture_failed")
+        take_back(change, lost, "payment.capture_failed")
         return
     for capture in captures:
         change.book(
@@ -297,14 +299,52 @@ def _reversed_by_provider(change: Change, attempt: Attempt, snapshot: PaymentSna
                 bookkeeping.capture_taken_back, capture=capture, kind="payment.capture_failed_late"
             )
         )
-    payment.amount_reversed_minor += left
-    payment.platform_fee_minor = 0
+    payment.amount_reversed_minor += lost
+    payment.platform_fee_minor -= sum(capture.platform_fee_minor for capture in captures)
+
+
+def lost_minor(payment: Payment, snapshot: PaymentSnapshot) -> int:
+    """How much of the captures that we hold for done the PSP no longer counts."""
+    standing = payment.captures.filter(state="succeeded").values_list("amount_minor", flat=True)
+    return max(0, sum(standing) - snapshot.amount_captured_minor)
+
+
+def _captures_lost(payment: Payment, lost: int) -> list[Capture]:
+    """The captures that make up what was lost, the latest of those that may. Raises
+    ContradictoryNews when no captures do.
+    """
+    standing = list(payment.captures.filter(state="succeeded").order_by("-number"))
+    for count in range(1, len(standing) + 1):
+        for some in combinations(standing, count):
+            if sum(capture.amount_minor for capture in some) == lost:
+                return list(some)
+    raise ContradictoryNews(
+        f"{lost} {payment.currency} did not hold, which are no captures of ours"
+    )
+
+
+def _resolved_captured(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    """Captured, or what is left of it where another capture did not hold."""
+    failed = snapshot.status == ObservedStatus.CAPTURE_FAILED
+    if failed and change.payment.amount_captured_minor:
+        _reversed_by_provider(change, attempt, snapshot)
+    else:
+        _captured(change, attempt, snapshot)
+
+
+def _resolved_settled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    """As `_resolved_captured`, and the PSP counts what is left as ours."""
+    if snapshot.status == ObservedStatus.CAPTURE_FAILED:
+        _resolved_captured(change, attempt, snapshot)
+        settle(change, change.payment.amount_captured_minor)
+    else:
+        _captured_and_settled(change, attempt, snapshot)
 
 
 def _returned(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     """The payer's bank took the debit back: what the PSP says, else what is left of it."""
     payment = change.payment
-    told = snapshot.amount_returned_minor - returned_minor(payment)
+    told = snapshot.amount_returned_minor - returned_minor(change)
     left = (
         payment.amount_captured_minor
         - payment.amount_refunded_minor
@@ -322,18 +362,25 @@ def _returned(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> No
 
 def _given_again(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     payment = change.payment
-    again = returned_minor(payment) - snapshot.amount_returned_minor
+    again = returned_minor(change) - snapshot.amount_returned_minor
     payment.amount_reversed_minor -= again
     payment.last_error = None
     change.book(partial(bookkeeping.given_again, amount_minor=again))
 
 
-def returned_minor(payment: Payment) -> int:
+def returned_minor(change: Change) -> int:
     """How much of what was taken back was not lost in disputes: returns, captures that failed."""
+    payment = change.payment
     if not payment.amount_reversed_minor:
         return 0
-    lost = sum(dispute.lost_minor for dispute in payment.disputes.all())
-    return payment.amount_reversed_minor - lost
+    return payment.amount_reversed_minor - sum(row.lost_minor for row in disputes_of(change))
+
+
+def disputes_of(change: Change) -> list[Dispute]:
+    """The payment's disputes as they are with this change."""
+    kept = {dispute.pk: dispute for dispute in change.kept(Dispute)}
+    stored = change.payment.disputes.exclude(pk__in=kept)
+    return [*stored, *kept.values()]
 
 
 def _late_money(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
@@ -374,10 +421,10 @@ FACTS: dict[str, Callable[[Change, Attempt, PaymentSnapshot], None]] = {
     "psp_partially_captured": _captured,
     "release_remainder": _captured,
     "late_success": _captured,
-    "resolve_captured": _captured,
+    "resolve_captured": _resolved_captured,
     "resolve_partially_captured": _captured,
     "resolve_refunded": _captured,
-    "resolve_settled": _captured_and_settled,
+    "resolve_settled": _resolved_settled,
     "psp_settled": _settled,
     "psp_declined_retryable": _declined,
     "psp_declined_final": _declined,

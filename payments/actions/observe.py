@@ -90,7 +90,10 @@ def observe(
         return _hold_for_review(change, attempt, snapshot)
     path = _path(change, attempt, snapshot, current=current, decided=decided)
     sure = current or bool(snapshot.version)
-    if path and path[0].startswith(("late_", "reversal_undone")) and not sure:
+    late = payment.state == State.CANCELED or (
+        path and path[0].startswith(("late_", "reversal_undone"))
+    )
+    if path and late and not sure:
         return Effect.UNSURE
     if path and path[0] == "client_confirmed":
         attempt = _attempt_for_payer(change, attempt, snapshot)
@@ -174,7 +177,7 @@ def _path(
     if state == State.IN_REVIEW:
         path = review_path(change, snapshot, decided=decided)
     else:
-        path = path_of(payment, snapshot)
+        path = path_of(change, snapshot)
     if state == State.FAILED and about_an_earlier_try and path:
         return ("late_money",)
     if path == ("cancel",) and payment.cancellation_reason == "intent_expired":

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from payments.actions.change import Change
-from payments.actions.facts import ContradictoryNews, returned_minor
+from payments.actions.facts import ContradictoryNews, lost_minor, returned_minor
 from payments.models import Payment, ProviderOperation, ReviewCase
 from payments.providers import provider_for
 from payments.providers.base import ObservedStatus, PaymentSnapshot
@@ -26,12 +26,11 @@ _SUBMITTED: dict[ObservedStatus, tuple[str, ...]] = {
     _O.CAPTURE_PENDING: ("psp_authorized_auto_capture",),
     _O.PARTIALLY_CAPTURED: ("psp_authorized", "psp_partially_captured"),
     _O.CAPTURED: ("psp_captured",),
-    _O.CAPTURE_FAILED: ("psp_captured", "capture_failed_late"),
     _O.RETURNED: ("psp_captured", "returned"),
     _O.DECLINED: (DECLINE,),
     _O.FAILED: ("psp_declined_final",),
 }
-_LATE_MONEY = dict.fromkeys(
+_LATE_MONEY: dict[ObservedStatus, tuple[str, ...]] = dict.fromkeys(
     (_O.AUTHORIZED, _O.CAPTURE_PENDING, _O.PARTIALLY_CAPTURED, _O.CAPTURED), ("late_money",)
 )
 
@@ -59,7 +58,6 @@ PATHS: dict[State, dict[ObservedStatus, tuple[str, ...]]] = {
         _O.CAPTURE_PENDING: ("capture_requested",),
         _O.PARTIALLY_CAPTURED: ("psp_partially_captured",),
         _O.CAPTURED: ("psp_captured",),
-        _O.CAPTURE_FAILED: ("psp_captured", "capture_failed_late"),
         _O.CANCELED: ("void",),
     },
     _S.PARTIALLY_CAPTURED: {
@@ -78,6 +76,15 @@ PATHS: dict[State, dict[ObservedStatus, tuple[str, ...]]] = {
         _O.AUTHORIZED: ("late_authorized",),
         _O.CAPTURED: ("late_success",),
     },
+}
+
+# Nothing is held or captured any more, and nothing was booked.
+_NOTHING_HELD: dict[State, tuple[str, ...]] = {
+    _S.CREATED: ("client_confirmed", "psp_declined_final"),
+    _S.PROCESSING: ("psp_declined_final",),
+    _S.REQUIRES_ACTION: ("psp_declined_final",),
+    _S.AUTHORIZED: ("capture_requested", "capture_failed_final"),
+    _S.CAPTURE_PENDING: ("capture_failed_final",),
 }
 
 # Where a review ends, by what the PSP says now.
@@ -111,13 +118,24 @@ REFUSALS = frozenset({ObservedStatus.DECLINED, ObservedStatus.FAILED})
 MONEY_NEWS = frozenset({ObservedStatus.AUTHORIZED, *_LATE_MONEY})
 
 
-def path_of(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def path_of(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
     """The edges from a payment that is not in review. Raises ContradictoryNews."""
-    state = State(payment.state)
+    state = State(change.payment.state)
+    unbooked = not change.payment.amount_captured_minor
+    if snapshot.status == ObservedStatus.CAPTURE_FAILED and unbooked:
+        return _failed_unseen(state, snapshot)
     special = _SPECIAL.get(state)
     if special is not None:
-        return special(payment, snapshot)
+        return special(change, snapshot)
     return PATHS[state].get(snapshot.status, ())
+
+
+def _failed_unseen(state: State, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+    """A capture that we never heard of did not hold: what counts is what stands of the others."""
+    if snapshot.amount_captured_minor:
+        captured = {State.CAPTURE_PENDING: ("psp_captured",)}
+        return captured.get(state) or PATHS[state].get(ObservedStatus.CAPTURED, ())
+    return _NOTHING_HELD.get(state, ())
 
 
 def raised_to(payment: Payment, amount_minor: int) -> bool:
@@ -130,14 +148,16 @@ def raised_to(payment: Payment, amount_minor: int) -> bool:
     return raises.exists()
 
 
-def _from_requires_action(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def _from_requires_action(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+    payment = change.payment
     same = dict(snapshot.next_action or {}) == (payment.next_action or {})
     if snapshot.status == ObservedStatus.REQUIRES_ACTION and same:
         return ()
     return PATHS[State.REQUIRES_ACTION].get(snapshot.status, ())
 
 
-def _from_authorized(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def _from_authorized(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+    payment = change.payment
     if snapshot.status == ObservedStatus.CANCELED and snapshot.cancellation_reason == "expired":
         return ("auth_expired",)
     if snapshot.status == ObservedStatus.AUTHORIZED:
@@ -149,8 +169,9 @@ def _from_authorized(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, 
     return PATHS[State.AUTHORIZED].get(snapshot.status, ())
 
 
-def _from_capture_pending(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def _from_capture_pending(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
     """A capture is under way. An earlier state at the PSP is old news unless it says why."""
+    payment = change.payment
     status, booked = snapshot.status, payment.amount_captured_minor
     if status in (ObservedStatus.CAPTURED, ObservedStatus.CAPTURE_PENDING) and snapshot.settled:
         return ("psp_settled",)
@@ -163,6 +184,9 @@ def _from_capture_pending(payment: Payment, snapshot: PaymentSnapshot) -> tuple[
     if status in (ObservedStatus.AUTHORIZED, ObservedStatus.PARTIALLY_CAPTURED):
         refused = "capture_failed_partial" if booked else "capture_failed_retryable"
         return (refused,) if snapshot.capture_error else ()
+    if status == ObservedStatus.CAPTURE_FAILED and booked:
+        lost = lost_minor(payment, snapshot)
+        return ("capture_failed_partial", "capture_failed_late" if lost else "release_remainder")
     if status in (ObservedStatus.CAPTURE_FAILED, *REFUSALS, ObservedStatus.CANCELED):
         if booked:
             raise ContradictoryNews(f"the provider reports {status} of a part that we have booked")
@@ -171,8 +195,11 @@ def _from_capture_pending(payment: Payment, snapshot: PaymentSnapshot) -> tuple[
     return ()
 
 
-def _from_partially_captured(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def _from_partially_captured(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+    payment = change.payment
     more = snapshot.amount_captured_minor > payment.amount_captured_minor
+    if snapshot.status == ObservedStatus.CAPTURE_FAILED and not lost_minor(payment, snapshot):
+        return ("release_remainder",)
     if snapshot.status == ObservedStatus.CAPTURED and not more:
         return ("release_remainder",)
     if snapshot.status == ObservedStatus.PARTIALLY_CAPTURED and more:
@@ -182,8 +209,18 @@ def _from_partially_captured(payment: Payment, snapshot: PaymentSnapshot) -> tup
     return PATHS[State.PARTIALLY_CAPTURED].get(snapshot.status, ())
 
 
-def _from_money(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def _from_canceled(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+    """Nothing should move any more; what does is late money, settled or not."""
+    if snapshot.status == ObservedStatus.CAPTURED and snapshot.settled:
+        return ("psp_settled",)
+    return PATHS[State.CANCELED].get(snapshot.status, ())
+
+
+def _from_money(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
     """Captured or settled: only what takes the money back is news."""
+    payment = change.payment
+    if snapshot.status == ObservedStatus.CAPTURE_FAILED and not lost_minor(payment, snapshot):
+        return ()
     if snapshot.status == ObservedStatus.CANCELED:
         provider = provider_for(payment.provider_account.provider)
         if payment.state == State.CAPTURED and provider.capabilities.void_after_capture:
@@ -192,25 +229,26 @@ def _from_money(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
     return PATHS[State(payment.state)].get(snapshot.status, ())
 
 
-def _from_given_back(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def _from_given_back(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
     """Refunded or disputed: a debit may be returned on top."""
     if snapshot.status == ObservedStatus.CANCELED:
         raise ContradictoryNews("the provider canceled a payment whose money we have booked")
     if snapshot.status != ObservedStatus.RETURNED:
         return ()
-    return ("returned",) if snapshot.amount_returned_minor > returned_minor(payment) else ()
+    return ("returned",) if snapshot.amount_returned_minor > returned_minor(change) else ()
 
 
-def _from_reversed(payment: Payment, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+def _from_reversed(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]:
+    payment = change.payment
     if snapshot.status != ObservedStatus.CAPTURED:
         return ()
-    if returned_minor(payment) <= snapshot.amount_returned_minor:
+    if returned_minor(change) <= snapshot.amount_returned_minor:
         return ()
     settled = payment.amount_settled_minor == payment.amount_captured_minor
     return ("reversal_undone",) if settled else ("reversal_undone_unsettled",)
 
 
-_SPECIAL: dict[State, Callable[[Payment, PaymentSnapshot], tuple[str, ...]]] = {
+_SPECIAL: dict[State, Callable[[Change, PaymentSnapshot], tuple[str, ...]]] = {
     State.REQUIRES_ACTION: _from_requires_action,
     State.AUTHORIZED: _from_authorized,
     State.CAPTURE_PENDING: _from_capture_pending,
@@ -220,6 +258,7 @@ _SPECIAL: dict[State, Callable[[Payment, PaymentSnapshot], tuple[str, ...]]] = {
     State.REFUNDED: _from_given_back,
     State.DISPUTED: _from_given_back,
     State.REVERSED: _from_reversed,
+    State.CANCELED: _from_canceled,
 }
 
 
@@ -232,6 +271,11 @@ def review_path(change: Change, snapshot: PaymentSnapshot, *, decided: bool) -> 
     if not decided and not open_kinds & set(_WAITED_FOR_THE_PROVIDER):
         return ()
     path = DECISIONS.get(snapshot.status, ())
+    if path == ("resolve_reversed",):
+        if snapshot.amount_captured_minor:
+            path = ("resolve_captured",)  # other captures stand
+        elif not payment.amount_captured_minor:
+            path = ("resolve_failed",)
     without_money = path in (("reject",), ("resolve_failed",))
     if without_money and payment.amount_captured_minor:
         raise ContradictoryNews(f"the provider reports {snapshot.status} of money we have booked")
