@@ -18,6 +18,8 @@ import pytest
 import urllib3
 
 from config import processes
+from payments.providers import provider_for
+from payments.providers.base import Outcome
 from payments.providers.sandbox.errors import DECLINES
 from payments.providers.sandbox.service import behaviour, instruments
 from tests.payments.providers.receiver import eventually
@@ -366,3 +368,28 @@ def test_an_outage_refuses_everything_but_the_controls(account: SandboxAccount) 
     assert account.call("GET", "/v1/payments?reference=pay_1")[0] == 503
     account.set(outage=None)
     assert account.call("POST", "/v1/payments", _paid())[0] == 200
+
+
+def test_a_rate_limited_call_says_when_to_ask_again(account: SandboxAccount) -> None:
+    account.set(rate_limited=1)
+    limited, answered = (
+        provider_for("sandbox").fetch_payment(
+            credentials=account.credentials(), timeout_seconds=5.0, our_reference="pay_1"
+        )
+        for _ in range(2)
+    )
+    assert (limited.outcome, limited.retry_after_seconds) == (Outcome.NOT_SENT, 2.0)
+    assert answered.not_found
+
+
+def test_a_merchant_finds_a_payment_by_its_refund(account: SandboxAccount) -> None:
+    paid = account.call("POST", "/v1/payments", _paid())[1]
+    refund = {"amount_minor": 100, "reference": "re_1"}
+    assert account.call("POST", f"/v1/payments/{paid['id']}/refunds", refund)[0] == 200
+    found = provider_for("sandbox").fetch_payment(
+        credentials=account.credentials(), timeout_seconds=5.0, our_reference="re_1"
+    )
+    assert found.snapshot is not None
+    assert found.snapshot.provider_reference == paid["id"]
+    assert found.snapshot.refunds is not None
+    assert [one.our_reference for one in found.snapshot.refunds] == ["re_1"]

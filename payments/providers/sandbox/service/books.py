@@ -103,8 +103,9 @@ class Books:
         that has it, oldest first.
         """
         found = self.rows(
-            "SELECT body FROM payments WHERE account = ? AND (reference = ? OR id IN"
-            " (SELECT payment FROM parts WHERE account = ? AND reference = ?)) ORDER BY rowid",
+            "SELECT body FROM payments WHERE id IN"
+            " (SELECT id FROM payments WHERE account = ? AND reference = ? UNION"
+            " SELECT payment FROM parts WHERE account = ? AND reference = ?) ORDER BY rowid",
             account,
             reference,
             account,
@@ -189,7 +190,7 @@ class Books:
             query.append("AND payment = ?")
             values.append(payment)
         if reference:
-            query.append("AND (reference = ? OR part_reference = ?)")
+            query.append("AND (reference = ? OR (part_reference = ? AND part_reference <> ''))")
             values.extend((reference, reference))
         query.append("ORDER BY seq LIMIT ?")
         found = self.rows(" ".join(query), *values, limit)

@@ -83,7 +83,8 @@ def new_part(
         **content,
     }
     payment[f"{kind}s"].append(part)
-    desk.books.add_part(desk.account.id, payment["id"], part)
+    if kind != "capture" or reference:  # a capture is looked for by the merchant's id only
+        desk.books.add_part(desk.account.id, payment["id"], part)
     return part
 
 

@@ -113,6 +113,7 @@ def _saveable(token: str) -> Instrument:
     decline = instrument.decline
     refused = decline is not None and not instrument.asynchronous and not instrument.authentication
     if decline is not None and refused and not instrument.saves_well:
-        extra = {"advice": decline.advice}
-        raise Refusal(402, "declined", decline.code, decline.message, param="token", **extra)
+        raise Refusal(
+            402, "declined", decline.code, decline.message, param="token", advice=decline.advice
+        )
     return instrument

@@ -43,7 +43,8 @@ CREATE TABLE IF NOT EXISTS movements (
 );
 CREATE INDEX IF NOT EXISTS movements_payment ON movements (account, payment);
 CREATE INDEX IF NOT EXISTS movements_reference ON movements (account, reference);
-CREATE INDEX IF NOT EXISTS movements_part ON movements (account, part_reference);
+CREATE INDEX IF NOT EXISTS movements_part ON movements (account, part_reference)
+    WHERE part_reference <> '';
 CREATE TABLE IF NOT EXISTS parts (
     id TEXT PRIMARY KEY,
     account TEXT NOT NULL,
