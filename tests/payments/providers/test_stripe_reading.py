@@ -80,7 +80,8 @@ def test_a_capture_whose_balance_transaction_is_still_to_come_leaves_the_fee_ope
 
 def test_what_takes_money_back_is_not_counted_as_a_capture() -> None:
     back = BALANCE | {"type": "payment_failure_refund", "amount": -1_999, "fee": 0}
-    assert _read(BALANCE, back).fee_minor == 88
+    both = _read(BALANCE, back)
+    assert (both.fee_minor, both.amount_settled_minor, both.settled) == (88, 1_999, True)
 
 
 def test_money_of_a_payment_that_is_still_capturable_is_settled_in_part_only() -> None:
