@@ -23,8 +23,8 @@ from payments.providers.objects import DisputeStage
 from payments.representation import dispute_object, evidence_file_object
 
 LIST_FILTERS = ("payment", "status", "stage", "evidence_due_from", "evidence_due_until")
-# What a dispute is answered with tells of a payer's affairs: it is stored encrypted.
-PERSONAL = frozenset({"evidence", "filename", "content_base64"})
+# What a file tells of a payer's affairs: stored encrypted with the request, as the file is.
+PERSONAL = frozenset({"filename", "content_base64"})
 
 
 class DisputeList(SecretKeyView):

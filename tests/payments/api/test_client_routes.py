@@ -1,10 +1,14 @@
-"""What a payer's browser may read, and from where."""
+"""What a payer's browser may read and tell, and from where."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
-from tests.payments.api.conftest import Api, error_of
+from payments.models import IdempotencyKey, Payment
+from tests.payments.api.conftest import Api, error_of, payment_body
 from tests.payments.shop import Shop
 
 WAITING = {"confirm": None, "payment_method": None}
@@ -92,3 +96,82 @@ def test_a_secret_key_in_a_browser_is_refused(api: Api) -> None:
         f"/v1/client/payments/{payment['id']}", **{"Client-Secret": payment["client_secret"]}
     )
     assert (answer.status_code, error_of(answer)["code"]) == (403, "publishable_key_required")
+
+
+def returned(page: Api, payment: dict[str, Any], **headers: str) -> Any:
+    """The answer to a page that tells of its payer's return."""
+    sent = {"Client-Secret": payment["client_secret"], **headers}
+    return page.post(
+        f"/v1/client/payments/{payment['id']}/return", None, idempotency_key=None, **sent
+    )
+
+
+def waiting_for_the_payer(api: Api) -> dict[str, Any]:
+    answer = api.post("/v1/payments", payment_body(payment_method="tok_3ds"))
+    assert answer.status_code == 201, answer.content
+    payment: dict[str, Any] = answer.json()
+    assert payment["status"] == "requires_action"
+    return payment
+
+
+def test_a_payer_who_is_back_is_noted_and_the_provider_asked_at_once(
+    api: Api, page: Api, shop: Shop
+) -> None:
+    payment = waiting_for_the_payer(api)
+    shop.authenticate(payment["id"], "succeed")
+    answer = returned(page, payment, Origin="https://shop.example")
+    seen = answer.json()
+    assert (answer.status_code, seen["status"], seen["next_action"]) == (200, "processing", None)
+    assert answer["Access-Control-Allow-Origin"] == "*"
+    assert answer["Cache-Control"] == "no-store"
+    assert "merchant" not in seen
+    row = Payment.objects.get(pk=payment["id"])
+    assert row.poll_due_at is not None
+    assert row.poll_due_at <= datetime.now(UTC)
+    assert shop.poll(payment["id"]).state == "captured"
+
+
+def test_telling_it_twice_or_too_late_changes_nothing(api: Api, page: Api, shop: Shop) -> None:
+    payment = waiting_for_the_payer(api)
+    first = returned(page, payment)
+    edges = shop.edges(payment["id"])
+    assert edges[-1] == "client_completed"
+    again = returned(page, payment, **{"Idempotency-Key": "not-looked-at"})
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert shop.edges(payment["id"]) == edges
+    done = api.create()
+    assert returned(page, done).json()["status"] == "captured"
+    assert "client_completed" not in shop.edges(done["id"])
+    assert not IdempotencyKey.objects.filter(key="not-looked-at").exists()
+
+
+def test_a_tampered_secret_moves_nothing(
+    api: Api, page: Api, shop: Shop, another_shop: Shop
+) -> None:
+    payment, other = waiting_for_the_payer(api), api.create(**WAITING)
+    before = shop.edges(payment["id"])
+    secret = payment["client_secret"]
+    last = "0" if secret[-1] != "0" else "1"
+    for tampered in (secret[:-1] + last, secret[:-1], secret + "0", secret.upper(), "x"):
+        answer = returned(page, payment, **{"Client-Secret": tampered})
+        assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+    assert returned(page, payment, **{"Client-Secret": other["client_secret"]}).status_code == 404
+    assert returned(Api(another_shop.publishable_key), payment).status_code == 404
+    missing = returned(page, payment, **{"Client-Secret": ""})
+    assert (missing.status_code, error_of(missing)["param"]) == (400, "Client-Secret")
+    refused = returned(api, payment)
+    assert (refused.status_code, error_of(refused)["code"]) == (403, "publishable_key_required")
+    assert shop.edges(payment["id"]) == before
+
+
+def test_a_browser_may_tell_it_from_any_page(page: Api) -> None:
+    answer = page.client.options(
+        "/v1/client/payments/pay_0/return",
+        headers={
+            "Origin": "https://shop.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,client-secret,content-type",
+        },
+    )
+    assert answer.status_code == 200
+    assert "POST" in answer["Access-Control-Allow-Methods"]
