@@ -30,7 +30,7 @@ def moved(shop: Shop, payment: Payment, kind: str) -> int:
 
 def refund(shop: Shop, payment: Payment, amount_minor: int | None = None) -> Any:
     """One refund as the API asks for it."""
-    parameters = {
+    parameters: dict[str, Any] = {
         "payment": payment.pk,
         "amount_minor": amount_minor,
         "reason": "",

@@ -28,25 +28,24 @@ from payments import idempotency
 from payments.actions.answer_request import answer_request
 from payments.models import Merchant
 
-# point -> (module, name as called there, die before or after the call)
+# point -> (name as called where the operation is driven, die before or after the call)
 POINTS = {
-    "after the key is claimed": ("payments.actions.answer_request", "ACTIONS", "before"),
-    "after payment and provider key are committed": (
-        "payments.actions.call_provider",
-        "_call",
-        "before",
-    ),
-    "after the provider answered, before it is recorded": (
-        "payments.actions.call_provider",
-        "_call",
-        "after",
-    ),
-    "after it is recorded, before the merchant is answered": (
-        "payments.actions.call_provider",
-        "record_outcome",
-        "after",
-    ),
+    "after the key is claimed": ("ACTIONS", "before"),
+    "after payment and provider key are committed": ("_call", "before"),
+    "after the provider answered, before it is recorded": ("_call", "after"),
+    "after it is recorded, before the merchant is answered": ("record", "after"),
 }
+
+
+def _place(point: str, operation: str) -> tuple[str, str, str]:
+    """The module and the name in it that stand for a point of an operation, and when to die."""
+    name, when = POINTS[point]
+    if name == "ACTIONS":
+        return "payments.actions.answer_request", name, when
+    if operation.startswith("payment_methods."):
+        recorded = "record_method_outcome" if name == "record" else name
+        return "payments.actions.method_calls", recorded, when
+    return "payments.actions.call_provider", "record_outcome" if name == "record" else name, when
 
 
 def die() -> None:
@@ -66,9 +65,9 @@ def deadly(function: Callable[..., Any], when: str) -> Callable[..., Any]:
     return call
 
 
-def arm(point: str) -> None:
+def arm(point: str, operation: str) -> None:
     """Put death at the point."""
-    module_name, name, when = POINTS[point]
+    module_name, name, when = _place(point, operation)
     module = importlib.import_module(module_name)
     target = getattr(module, name)
     if isinstance(target, dict):
@@ -81,7 +80,7 @@ def request_and_die(point: str, asked: dict[str, Any], database: str) -> None:
     """Claim the key, answer the request in `database`, never come so far."""
     for alias in connections:
         connections[alias].settings_dict["NAME"] = database
-    arm(point)
+    arm(point, asked["operation"])
 
     def clock() -> datetime:
         return datetime.now(UTC)

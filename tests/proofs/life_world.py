@@ -143,8 +143,12 @@ class World:
 
     def story(self, payment_id: str) -> str:
         """The steps so far about a payment, and those about no one."""
-        mine = [line for line in self.trail if line.startswith((payment_id[-6:], " "))]
-        return "\n".join(mine[-40:])
+        mine = [
+            line
+            for line in self.trail
+            if line.startswith((payment_id[-6:], " ")) and "webhooks in order []" not in line
+        ]
+        return "\n".join(mine[:60] + ["..."] * (len(mine) > 100) + mine[60:][-40:])
 
     @contextmanager
     def faulty(self, fault: str, kind: str) -> Iterator[None]:
@@ -241,8 +245,8 @@ class World:
 
     def update(self, payment_id: str) -> Any:
         """Another payment method before anything is sent."""
-        changes = {"payment_method": "tok_visa", "description": "once more", "metadata": None}
-        return self.ask("payments.update", payment_id, **changes)
+        changes: dict[str, Any] = {"description": "once more", "metadata": None}
+        return self.ask("payments.update", payment_id, payment_method="tok_visa", **changes)
 
     def answer_dispute(self, payment_id: str, verb: str, words: str = "", **more: Any) -> Any:
         """Hand evidence in ("submit_evidence") or give up ("accept") for the newest open case."""
