@@ -117,8 +117,8 @@ def finish(desk: Desk, payment: dict[str, Any], capture_id: str, *, kind: str) -
 def fail_late(desk: Desk, payment: dict[str, Any], capture_id: str) -> None:
     """A capture that was told as done did not hold; what is still held is let go."""
     made = part_of(payment, "capture", capture_id)
-    if made["status"] != "succeeded":
-        return
+    if made["status"] != "succeeded" or payment["status"] == "returned":
+        return  # what the payer's bank took back cannot be taken once more
     holds.release(desk, payment)
     made["status"] = "failed"
     made["failure"] = payment["capture_error"] = reason_of("capture_failed")
