@@ -236,6 +236,17 @@ def test_a_webhook_of_the_provider_keeps_its_news_and_loses_a_number(
     assert shop.payment(payment["id"]).state == "captured"
 
 
+def test_an_unsigned_webhook_with_a_number_leaves_nothing(
+    shop: Shop, owner_connection: psycopg.Connection, written_lines: io.StringIO
+) -> None:
+    number = "2223003122003222"
+    answer = Sender(shop).post(json.dumps({"id": number, "note": number}).encode(), {})
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "signature_invalid")
+    assert number.encode() not in answer.content
+    assert number not in written_lines.getvalue()
+    assert in_the_database(owner_connection, number) == []
+
+
 @settings(
     max_examples=60,
     deadline=None,
