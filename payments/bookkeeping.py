@@ -1,9 +1,9 @@
 """Which accounts each money event debits and credits: one short function per event.
 
-Mental model: an accountant reads this file and nothing else. Each function describes one balanced
-journal entry about one payment, so a payment's books are found by its id. Amounts are integer minor
-units in the payment's currency. The database compares the sum of these entries with the payment's
-own columns at every commit. Worked examples: docs/bookkeeping.md.
+Mental model: an accountant reads this file, with payments.chart_of_accounts beside it. Each
+function describes one balanced journal entry about one payment, so a payment's books are found by
+its id. Amounts are integer minor units in the payment's currency. The database compares the sum of
+these entries with the payment's own columns at every commit. Worked examples: docs/bookkeeping.md.
 
     captured G, platform fee F   Dr psp:clearing G          Cr merchant:pending G−F, fee income F
     PSP fee known P              Dr psp_fee_expense P       Cr psp:clearing P
@@ -37,6 +37,17 @@ from ledger.accounts import AccountKey
 from ledger.balances import balance
 from ledger.posting import Line, Posting
 from ledger.sources import Position
+from payments.chart_of_accounts import (
+    clearing,
+    disputed_funds,
+    merchant_available,
+    merchant_pending,
+    merchant_receivable,
+    merchant_reserve,
+    platform_fee_income,
+    provider_fee_expense,
+    refunds_in_transit,
+)
 from payments.errors import ErrorCode, FlorinError
 from payments.machines import STANDING_CAPTURES
 from payments.models import Capture, Dispute, Merchant, Payment, Refund
@@ -45,9 +56,6 @@ Sides = list[tuple[AccountKey, int]]
 Described = TypeVar("Described", bound=Callable[..., Posting | None])
 
 BASIS_POINTS = 10_000
-# Accounts that every payment writes to are spread over this many rows, so that payments do not
-# wait for each other; their balance is the sum.
-_BUSY = 16
 
 
 def after_the_others(describe: Described) -> Described:
@@ -64,51 +72,6 @@ def platform_fee_minor(merchant: Merchant, amount_minor: int) -> int:
     """
     share = (amount_minor * merchant.fee_basis_points + BASIS_POINTS // 2) // BASIS_POINTS
     return min(amount_minor, share + merchant.fee_fixed_minor)
-
-
-def clearing(payment: Payment) -> AccountKey:
-    """What the PSP owes us for this provider account."""
-    return _account(payment, "psp:clearing", "asset", payment.provider_account_id, stripes=_BUSY)
-
-
-def refunds_in_transit(payment: Payment) -> AccountKey:
-    """What we have promised to payers and the PSP has not taken yet."""
-    return _account(payment, "psp:refunds_in_transit", "liability", payment.provider_account_id)
-
-
-def disputed_funds(payment: Payment) -> AccountKey:
-    """What the PSP has withdrawn for disputes that are still open."""
-    return _account(payment, "psp:disputed_funds", "asset", payment.provider_account_id)
-
-
-def merchant_pending(payment: Payment) -> AccountKey:
-    """What we owe the merchant once the PSP has settled."""
-    return _account(payment, "merchant:pending", "liability", payment.merchant_id)
-
-
-def merchant_available(payment: Payment) -> AccountKey:
-    """What we owe the merchant now: a wallet that no request of ours may overdraw."""
-    return _account(payment, "merchant:available", "liability", payment.merchant_id, floor=0)
-
-
-def merchant_reserve(payment: Payment) -> AccountKey:
-    """The merchant's money that an open dispute may take."""
-    return _account(payment, "merchant:reserve", "liability", payment.merchant_id)
-
-
-def merchant_receivable(payment: Payment) -> AccountKey:
-    """What the merchant owes us."""
-    return _account(payment, "merchant:receivable", "asset", payment.merchant_id)
-
-
-def platform_fee_income(payment: Payment) -> AccountKey:
-    """What the platform earned from its merchants."""
-    return _account(payment, "platform_fee_income", "income", "", stripes=_BUSY)
-
-
-def provider_fee_expense(payment: Payment) -> AccountKey:
-    """What the PSPs charged the platform."""
-    return _account(payment, "psp_fee_expense", "expense", "", stripes=_BUSY)
 
 
 def captured(payment: Payment, *, capture: Capture, now: datetime) -> Posting | None:
@@ -409,26 +372,6 @@ def _give(payment: Payment, amount_minor: int, position: Position) -> Sides:
     settled_all = payment.amount_settled_minor == payment.amount_captured_minor
     account = merchant_available(payment) if settled_all else merchant_pending(payment)
     return [(merchant_receivable(payment), owed), (account, amount_minor - owed)]
-
-
-def _account(
-    payment: Payment,
-    code: str,
-    kind: str,
-    owner: str,
-    *,
-    stripes: int = 1,
-    floor: int | None = None,
-) -> AccountKey:
-    return AccountKey(
-        code=code,
-        kind=kind,
-        currency=payment.currency,
-        livemode=payment.livemode,
-        owner=owner,
-        stripes=stripes,
-        floor_minor=floor,
-    )
 
 
 def _posting(

@@ -12,7 +12,7 @@ from django.db import transaction
 from ledger.accounts import AccountKey
 from ledger.balances import balance
 from ledger.posting import Posting, post_many
-from payments import bookkeeping
+from payments import bookkeeping, chart_of_accounts
 from payments.models import Capture, Merchant, Payment
 from tests.payments.shop import Shop
 
@@ -110,11 +110,11 @@ def test_a_fact_from_outside_is_booked_whatever_the_floors_say() -> None:
 @pytest.mark.parametrize(
     ("account", "kind", "stripes", "floor_minor"),
     [
-        (bookkeeping.clearing, "asset", 16, None),
-        (bookkeeping.merchant_pending, "liability", 1, None),
-        (bookkeeping.merchant_available, "liability", 1, 0),
-        (bookkeeping.platform_fee_income, "income", 16, None),
-        (bookkeeping.provider_fee_expense, "expense", 16, None),
+        (chart_of_accounts.clearing, "asset", 16, None),
+        (chart_of_accounts.merchant_pending, "liability", 1, None),
+        (chart_of_accounts.merchant_available, "liability", 1, 0),
+        (chart_of_accounts.platform_fee_income, "income", 16, None),
+        (chart_of_accounts.provider_fee_expense, "expense", 16, None),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -152,4 +152,4 @@ def test_booking_the_same_twice_books_it_once(shop: Shop) -> None:
     with transaction.atomic():
         (posted,) = post_many([again])
     assert not posted.created
-    assert balance(bookkeeping.merchant_pending(captured)).balance_minor == 4200 - 83
+    assert balance(chart_of_accounts.merchant_pending(captured)).balance_minor == 4200 - 83

@@ -41,6 +41,8 @@ TARGETS = {
         "tests/payments/test_bookkeeping_examples.py",
         "tests/payments/test_create_payment.py",
         "tests/payments/test_provider_events.py",
+        "tests/payments/test_refunds.py",
+        "tests/payments/test_disputes.py",
     ],
     "payments/idempotency.py": [
         "tests/payments/test_idempotency.py",
