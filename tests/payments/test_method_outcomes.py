@@ -141,7 +141,8 @@ def test_a_removal_that_the_provider_refuses_stands_here_and_is_told(api: Api, s
     answer = record(operation, shop, outcome=Outcome.DECLINED, error=error)
     assert (answer.status, answer.body["status"]) == (200, "removed")
     operation.refresh_from_db()
-    assert (operation.outcome, operation.error["code"]) == ("declined", "provider_request_refused")
+    assert operation.outcome == "declined"
+    assert (operation.error or {}).get("code") == "provider_request_refused"
 
 
 def test_a_removal_nobody_confirmed_until_the_key_expired_waits_for_a_person(
