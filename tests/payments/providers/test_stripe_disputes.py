@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,12 @@ def test_evidence_sent_again_with_its_key_is_one_file_and_one_submission(
     world: StripeWorld,
 ) -> None:
     dispute = world.open_dispute(world.paid())
-    world.driver.break_next("drop_after_commit")  # the upload's answer is lost
-    assert world.submit(dispute, RECEIPT, key="k").outcome == Outcome.UNKNOWN
+    files = (RECEIPT, replace(RECEIPT, kind="refund_policy", content=b"another"))
+    world.driver.break_next("drop_after_commit")  # the first upload's answer is lost
+    assert world.submit(dispute, *files, key="k").outcome == Outcome.UNKNOWN
     for _ in range(2):
-        assert world.submit(dispute, RECEIPT, key="k").outcome == Outcome.OK
-    assert len(world.objects("file")) == 1
+        assert world.submit(dispute, *files, key="k").outcome == Outcome.OK
+    assert [one["size"] for one in world.objects("file")] == [len(RECEIPT.content), 7]
     (kept,) = world.objects("dispute")
     assert kept["evidence_details"]["submission_count"] == 1
 
@@ -308,6 +310,13 @@ def test_a_balance_in_another_currency_tells_only_whether_the_money_is_out() -> 
     assert (gone.funds_withdrawn_minor, gone.fee_minor) == (1_000, None)
     returned = read_dispute(DISPUTE | {"balance_transactions": [out, back | {"amount": 920}]})
     assert (returned.funds_withdrawn_minor, returned.fee_minor) == (0, None)
+
+
+def test_more_that_came_back_than_was_taken_is_nothing_withdrawn() -> None:
+    out = {"amount": -1_000, "fee": 1_500, "currency": "usd"}
+    back = {"amount": 1_020, "fee": -1_500, "currency": "usd"}
+    dispute = read_dispute(DISPUTE | {"status": "won", "balance_transactions": [out, back]})
+    assert (dispute.funds_withdrawn_minor, dispute.fee_minor) == (0, 0)
 
 
 @pytest.mark.parametrize(

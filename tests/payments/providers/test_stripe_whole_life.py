@@ -103,6 +103,17 @@ def test_a_refund_made_at_stripe_is_seen_without_our_id(world: StripeWorld) -> N
     assert (found.our_reference, found.amount_minor) == ("", 250)
 
 
+def test_the_record_of_a_fetch_is_that_of_the_payment_itself(world: StripeWorld) -> None:
+    paid = world.paid()
+    fetched = world.provider.fetch_payment(
+        credentials=world.driver.credentials(),
+        timeout_seconds=10.0,
+        provider_reference=paid.provider_reference,
+    )
+    assert fetched.exchange.url.endswith(f"/v1/payment_intents/{paid.provider_reference}")
+    assert fetched.exchange.response["status"] == "succeeded"
+
+
 def test_every_refund_is_fetched_however_many_there_are(world: StripeWorld) -> None:
     paid = world.paid()
     for number in range(13):
