@@ -101,6 +101,9 @@ class Command(BaseCommand):
             status = _manage("sample_payment", environment)
             if status != 0:
                 self._say("The sample payment did NOT go as it should; the reason is above.")
+            if _manage("load_demo", environment, "--payments") != 0:
+                self._say("The demo payments could not be made; the reason is above.")
+                status = status or 1
             self._show_addresses(folder)
             if once:
                 raise SystemExit(status)
@@ -188,9 +191,10 @@ def _require_ports(port: int) -> None:
         )
 
 
-def _manage(command: str, environment: Mapping[str, str]) -> int:
+def _manage(command: str, environment: Mapping[str, str], *arguments: str) -> int:
     """Run a management command in a process of its own, its output here; its exit code."""
-    return subprocess.run(processes.manage(command), env=dict(environment), check=False).returncode
+    run = processes.manage(command, *arguments)
+    return subprocess.run(run, env=dict(environment), check=False).returncode
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from payments.api.part_serializers import CreateRefundBody, RefundBody
 from payments.api.views.base import SecretKeyView
 from payments.api.views.payments import answer_for_payment
 from payments.errors import FlorinError
+from payments.idempotency import validate_key
 from payments.machines import RefundState
 from payments.models import Refund
 from payments.representation import refund_object
@@ -33,6 +34,7 @@ class RefundList(SecretKeyView):
         """Refund a payment, in full or in part."""
         parameters = validated(CreateRefundBody, request.data)
         caller = caller_of(request)
+        validate_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         # Looked up before the key is claimed: a refund of nothing leaves no key behind.
         try:
             payment_for(caller.merchant, caller.livemode, parameters["payment"])

@@ -1,8 +1,9 @@
 """`manage.py load_demo`: a merchant, its keys, a sandbox account and an administrator to try with.
 
 Running it again changes nothing that is there; what was lost (a deleted demo.json, a revoked key)
-is made anew. The keys and the password stand in clear in one file of mode 600, because nobody
-else is there to be shown them once.
+is made anew. With `--payments`, which needs the running sandbox, it makes payments in every stage
+of their lives instead (payments.demo). The keys and the password stand in clear in one file of mode
+600, because nobody else is there to be shown them once.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from audit.log import Actor, acting_as
 from payments.actions.api_keys import issue_api_key
 from payments.actions.create_merchant import create_merchant
 from payments.actions.provider_accounts import create_provider_account
+from payments.demo import SandboxRefused, play_scenes
+from payments.errors import FlorinError
 from payments.models import ApiKey, Merchant, ProviderAccount
 from payments.providers.sandbox.service.accounts import publishable_key_for
 
@@ -37,7 +40,17 @@ class Command(BaseCommand):
 
     help = "Makes what a first payment needs: a merchant with keys, a sandbox account, an admin."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--payments",
+            action="store_true",
+            help="make payments in every stage of their lives; needs the running sandbox",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["payments"]:
+            self._make_payments()
+            return
         with acting_as(Actor(type="system", id="load_demo")):
             known = _read_demo_file()
             known.update(_merchant_and_keys(known))
@@ -48,6 +61,18 @@ class Command(BaseCommand):
         known["admin_url"] = f"{settings.FLORIN_BASE_URL}/admin/"
         write_demo_file(known)
         self.stdout.write(f"Demo data is ready; keys and logins: {DEMO_FILE}")
+
+    def _make_payments(self) -> None:
+        known = _read_demo_file()
+        merchant = Merchant.objects.filter(email=DEMO_MERCHANT_EMAIL).first()
+        if merchant is None or "sandbox_secret_key" not in known:
+            raise CommandError("There is no demo data; run `manage.py load_demo` first.")
+        try:
+            with acting_as(Actor(type="system", id="load_demo")):
+                made = play_scenes(merchant=merchant, sandbox_key=known["sandbox_secret_key"])
+        except (SandboxRefused, FlorinError) as refusal:
+            raise CommandError(f"The demo payments could not be made: {refusal}") from refusal
+        self.stdout.write(f"Demo payments are ready; {made} were made now.")
 
 
 def _merchant_and_keys(known: dict[str, str]) -> dict[str, str]:
