@@ -92,7 +92,7 @@ def lying(target_url: str) -> Iterator[Liar]:
 
         do_GET = do_POST = do_DELETE = _pass_on
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: Any) -> None:
             """Nothing is logged."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -13,7 +13,8 @@ from tests.proofs.life_world import World
 
 HOUR = 3600.0
 # Until results, failures, decisions, forgotten keys and returns have come.
-PASSING = (61.0, 600.0, HOUR, 4 * HOUR, 12 * HOUR, 30 * HOUR, 49 * HOUR, 8 * 24 * HOUR)
+PASSING = (61.0, 600.0, 2 * HOUR, 12 * HOUR, 49 * HOUR, 49 * HOUR, 8 * 24 * HOUR, 60 * 24 * HOUR)
+AFTER_DECISIONS = (61.0, 4 * HOUR, 49 * HOUR)
 
 
 def come_to_rest(world: World) -> None:
@@ -21,13 +22,13 @@ def come_to_rest(world: World) -> None:
     world.set(
         outage=False, capture_behaviour=None, refund_behaviour=None, fail_reads=0, hang_reads=0
     )
-    for seconds in (*PASSING, *PASSING):
+    for seconds in PASSING:
         world.news()
         _work(world)
         world.later(seconds)
     for payment_id in world.payments:
         _decide(world, payment_id)
-    for seconds in PASSING:
+    for seconds in AFTER_DECISIONS:
         world.later(seconds)
         world.news()
         _work(world)
@@ -44,9 +45,7 @@ def _work(world: World) -> None:
     """What is due is done: calls of unknown outcome, polls."""
     now = world.shop.now()
     ours = Payment.objects.filter(merchant=world.shop.merchant)
-    due = ProviderOperation.objects.filter(
-        payment__in=ours, finished_at=None, next_try_at__lte=now
-    )
+    due = ProviderOperation.objects.filter(payment__in=ours, finished_at=None, next_try_at__lte=now)
     for payment_id in list(due.values_list("payment_id", flat=True)):
         world.resume(payment_id)
     for payment_id in list(

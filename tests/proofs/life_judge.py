@@ -19,7 +19,7 @@ from payments.states import AWAITING_PROVIDER, State
 from webhooks.models import InboxEvent
 
 if TYPE_CHECKING:
-    from tests.proofs.life_world import World
+    from tests.proofs.life_frame import Frame
 
 # A case of these kinds says that a person has to settle outside what our books cannot take in.
 EXPLAINING = frozenset(
@@ -32,7 +32,7 @@ class Finding(AssertionError):
     """Something is not as it must be; tells the steps that led there."""
 
 
-def judge_step(world: World, payment_id: str) -> None:
+def judge_step(world: Frame, payment_id: str) -> None:
     """Raise Finding when the payment is not sound."""
     payment = Payment.objects.filter(pk=payment_id).first()
     if payment is None:
@@ -51,7 +51,7 @@ def judge_step(world: World, payment_id: str) -> None:
         )
 
 
-def _moved_twice(world: World, payment: Payment, movements: list[dict[str, Any]]) -> list[str]:
+def _moved_twice(world: Frame, payment: Payment, movements: list[dict[str, Any]]) -> list[str]:
     """At most one movement of money per capture, refund, raise and try of ours."""
     wrong: list[str] = []
     done = world.dashboard.get(payment.pk, [])
@@ -82,7 +82,7 @@ def _moved_twice(world: World, payment: Payment, movements: list[dict[str, Any]]
     return wrong
 
 
-def _forgotten(world: World, payment: Payment) -> list[str]:
+def _forgotten(world: Frame, payment: Payment) -> list[str]:
     now = world.shop.now()
     unfinished = payment.operations.filter(finished_at=None)
     wrong = [
@@ -97,7 +97,7 @@ def _forgotten(world: World, payment: Payment) -> list[str]:
     return wrong
 
 
-def _failed_news(world: World) -> list[str]:
+def _failed_news(world: Frame) -> list[str]:
     """News that could not be applied is a contradiction for a person, or a bug."""
     failed = InboxEvent.objects.filter(
         account_id=world.shop.account.pk, status__in=["failed", "dead"]
@@ -105,7 +105,7 @@ def _failed_news(world: World) -> list[str]:
     return [f"webhook {row.event_type} failed: {row.reason}" for row in failed]
 
 
-def judge_end(world: World, payment_id: str) -> bool:
+def judge_end(world: Frame, payment_id: str) -> bool:
     """Raise Finding unless our sums are the provider's; True when a case explains that they are
     not.
     """

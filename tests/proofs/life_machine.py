@@ -18,9 +18,10 @@ from payments.models import Dispute
 from payments.states import State
 from tests.proofs.liar import Liar
 from tests.proofs.life_drain import come_to_rest
+from tests.proofs.life_frame import FAULTS
 from tests.proofs.life_stories import MEETINGS, MORE, STORIES, meet
 from tests.proofs.life_tally import Tally
-from tests.proofs.life_world import FAULTS, World
+from tests.proofs.life_world import World
 
 NUMBERS = st.integers(min_value=0, max_value=2**32 - 1)
 TOKENS = (
@@ -36,6 +37,7 @@ TOKENS = (
 )  # fmt: skip
 EVIDENCE = ("winning_evidence", "losing_evidence", "partly_winning_evidence", "")
 DISPUTE_RESULTS = ("won", "lost", "lost_in_part", "withdrawn", "escalated", "prevented", "expired")
+WAYS = ("in order", "in order", "in order", "twice", "reversed", "shuffled", "lost")
 LATER = (61.0, 600.0, 4_000.0, 10_000.0, 90_000.0)
 PAYMENTS_PER_WORLD = 8
 
@@ -168,7 +170,7 @@ ANYTHING: tuple[Act, ...] = tuple(dict.fromkeys(act for acts in SENSIBLE.values(
 
 
 class LifeMachine(RuleBasedStateMachine):
-    """Operations, webhooks and faults in any order; `liar` and `tally` are set by `life_machine`."""
+    """Operations, webhooks and faults in any order; who runs it sets `liar` and `tally`."""
 
     liar: Liar
     tally: Tally
@@ -228,7 +230,9 @@ class LifeMachine(RuleBasedStateMachine):
         """Webhooks come, some of them late, twice, in disorder or never."""
         chance = random.Random(number)
         about = chance.choice([*self.world.payments, ""])
-        how = chance.choice(["in order", "in order", "in order", "twice", "reversed", "shuffled", "lost"])
+        how = chance.choice(
+            ["in order", "in order", "in order", "twice", "reversed", "shuffled", "lost"]
+        )
         self.world.news(about, how, count=chance.choice([0, 0, 1, 2]))
 
     @rule(number=NUMBERS)
