@@ -122,12 +122,14 @@ def judge_end(world: Frame, payment_id: str) -> bool:
         - moved["return_reversal"]
         + moved["capture_failure"],
         "dispute fees": moved["dispute_fee"],
+        "refund pending": _pending_there(world, payment_id),
     }
     ours = {
         "captured": payment.amount_captured_minor,
         "refunded": payment.amount_refunded_minor,
         "taken back": payment.amount_disputed_minor + payment.amount_reversed_minor,
         "dispute fees": payment.dispute_fee_minor,
+        "refund pending": payment.amount_refund_pending_minor,
     }
     cases = set(payment.cases.values_list("kind", flat=True))
     wrong = []
@@ -149,6 +151,13 @@ def judge_end(world: Frame, payment_id: str) -> bool:
         f"{payment_id} ended {payment.state} with cases {sorted(cases)}: {'; '.join(wrong)}\n"
         + world.story(payment_id)
     )
+
+
+def _pending_there(world: Frame, payment_id: str) -> int:
+    found = world.psp("GET", f"/v1/payments?reference={payment_id}")["data"]
+    refunds = [refund for document in found for refund in document["refunds"]]
+    waiting = ("pending", "requires_action")
+    return sum(one["amount_minor"] for one in refunds if one["status"] in waiting)
 
 
 def _not_at_rest(payment: Payment) -> list[str]:
