@@ -24,6 +24,7 @@ from ledger.posting import FloorBreached, Posting, post_many
 from payments import bookkeeping, rows
 from payments.actions.announcements import CASES, KEPT_OPEN, announcement
 from payments.actions.polling import schedule_poll
+from payments.amounts import amount_words
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Attempt, Payment, ReviewCase, Transition
 from payments.representation import case_object, payment_object
@@ -281,8 +282,8 @@ class Change:
         if payment.double_loss_minor > before:
             self.open_case(
                 ReviewCase.Kind.DOUBLE_LOSS,
-                f"{given_back} {payment.currency} were refunded, disputed or returned of "
-                f"{payment.amount_captured_minor} captured.",
+                f"{amount_words(given_back, payment.currency)} were refunded, disputed or returned "
+                f"of {amount_words(payment.amount_captured_minor, payment.currency)} captured.",
             )
 
     def postpone_poll(self) -> None:

@@ -14,6 +14,7 @@ from itertools import combinations
 
 from payments import bookkeeping
 from payments.actions.change import Change
+from payments.amounts import amount_words
 from payments.machines import OPEN_CAPTURES, STANDING_CAPTURES, move
 from payments.models import Attempt, Capture, Dispute, Payment
 from payments.providers import provider_for
@@ -188,8 +189,8 @@ def _record_capture(change: Change, amount_minor: int, *, final: bool) -> None:
     capture = open_capture(change)
     if capture is not None and capture.amount_minor != amount_minor:
         raise ContradictoryNews(
-            f"{amount_minor} {payment.currency} were captured, "
-            f"{capture.amount_minor} were asked for"
+            f"{amount_words(amount_minor, payment.currency)} were captured, "
+            f"{amount_words(capture.amount_minor, payment.currency)} were asked for"
         )
     if capture is None:
         capture = new_capture(change, amount_minor, final=final)
@@ -319,7 +320,7 @@ def _captures_lost(payment: Payment, lost: int) -> list[Capture]:
             if sum(capture.amount_minor for capture in some) == lost:
                 return list(some)
     raise ContradictoryNews(
-        f"{lost} {payment.currency} did not hold, which are no captures of ours"
+        f"{amount_words(lost, payment.currency)} did not hold, which are no captures of ours"
     )
 
 

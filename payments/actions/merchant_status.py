@@ -1,4 +1,4 @@
-"""What staff decide about a merchant: whether its keys work, and which payments wait for a person."""
+"""What staff decide about a merchant: whether its keys work, which payments wait for a person."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ from payments.actions.paths import (
     raised_to,
     review_path,
 )
+from payments.amounts import amount_words
 from payments.models import Attempt, Payment, ReviewCase
 from payments.providers.base import ObservedStatus, PaymentSnapshot, ProviderError
 from payments.states import State, can_take
@@ -142,9 +143,9 @@ def _differs(payment: Payment, snapshot: PaymentSnapshot) -> bool:
 def _hold_for_review(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Effect:
     payment = change.payment
     words = (
-        f"The provider reports {snapshot.amount_minor} {snapshot.currency} "
-        f"(captured {snapshot.amount_captured_minor}) for a payment of "
-        f"{payment.amount_minor} {payment.currency}."
+        f"The provider reports {amount_words(snapshot.amount_minor, snapshot.currency)} "
+        f"(captured {amount_words(snapshot.amount_captured_minor, snapshot.currency)}) for a "
+        f"payment of {amount_words(payment.amount_minor, payment.currency)}."
     )
     if payment.state == State.IN_REVIEW:
         return Effect.SUPERSEDED

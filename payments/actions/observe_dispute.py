@@ -14,6 +14,7 @@ from payments import bookkeeping
 from payments.actions.change import Change
 from payments.actions.facts import disputes_of
 from payments.actions.observe_refund import left_minor
+from payments.amounts import amount_words
 from payments.machines import DISPUTE_EDGES, LOST_DISPUTES, OPEN_DISPUTES, may, move
 from payments.models import Attempt, Dispute
 from payments.providers.objects import DisputeSnapshot, DisputeStage, DisputeStatus
@@ -52,7 +53,8 @@ def observe_dispute(change: Change, attempt: Attempt | None, snapshot: DisputeSn
     if not payment.amount_captured_minor or snapshot.currency != payment.currency:
         return change.contradict(
             f"The provider reports a dispute {snapshot.provider_reference} of "
-            f"{snapshot.amount_minor} {snapshot.currency}, for which we hold no captured money."
+            f"{amount_words(snapshot.amount_minor, snapshot.currency)}, for which we hold no "
+            "captured money."
         )
     is_new = dispute is None
     if dispute is None:

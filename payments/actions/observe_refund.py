@@ -13,6 +13,7 @@ from functools import partial
 from payments import bookkeeping
 from payments.actions.change import Change
 from payments.actions.facts import error_object
+from payments.amounts import amount_words
 from payments.machines import OPEN_REFUNDS, REFUND_EDGES, may, move
 from payments.models import Attempt, Payment, Refund
 from payments.providers.base import ProviderError
@@ -47,8 +48,8 @@ def observe_refund(change: Change, attempt: Attempt | None, snapshot: RefundSnap
         return False
     if (snapshot.amount_minor, snapshot.currency) != (refund.amount_minor, refund.currency):
         return change.contradict(
-            f"{refund.pk} is {refund.amount_minor} {refund.currency}; the provider reports "
-            f"{snapshot.amount_minor} {snapshot.currency}."
+            f"{refund.pk} is {amount_words(refund.amount_minor, refund.currency)}; the provider "
+            f"reports {amount_words(snapshot.amount_minor, snapshot.currency)}."
         )
     learnt = _bind(refund, snapshot)
     event = _EVENTS[snapshot.status]
@@ -168,7 +169,8 @@ def _first_seen(change: Change, attempt: Attempt | None, snapshot: RefundSnapsho
     if not payment.amount_captured_minor or snapshot.currency != payment.currency:
         return change.contradict(
             f"The provider reports a refund {snapshot.provider_reference} of "
-            f"{snapshot.amount_minor} {snapshot.currency}, for which we hold no captured money."
+            f"{amount_words(snapshot.amount_minor, snapshot.currency)}, for which we hold no "
+            "captured money."
         )
     if snapshot.status in (RefundStatus.FAILED, RefundStatus.CANCELED):
         return False

@@ -60,15 +60,14 @@ class ReviewCaseAdmin(PartAdmin):
     """The queue of cases, the page of one, and its decisions."""
 
     list_display = (
-        "id_shown",
+        "short_id",
         "open_shown",
         "kind_shown",
         "age_shown",
         "payment_amount_shown",
-        "payment_link",
+        "payment_short",
         "merchant_shown",
         "mode_shown",
-        "opened_shown",
     )
     list_filter = (
         CaseOpenFilter,
@@ -85,8 +84,7 @@ class ReviewCaseAdmin(PartAdmin):
             {
                 "fields": (
                     ("kind_shown", "open_shown", "age_shown"),
-                    ("words_shown",),
-                    ("advice_shown",),
+                    ("words_shown", "advice_shown"),
                     ("payment_link", "payment_amount_shown", "payment_state_shown"),
                     ("merchant_shown", "mode_shown"),
                     ("opened_shown", "resolved_shown", "resolver_shown"),

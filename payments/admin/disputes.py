@@ -69,16 +69,15 @@ class DisputeAdmin(PartAdmin):
     """The list of disputes and the page of one."""
 
     list_display = (
-        "id_shown",
+        "short_id",
         "deadline_shown",
         "state_shown",
         "stage_shown",
         "amount_shown",
         "reason_shown",
-        "payment_link",
+        "payment_short",
         "merchant_shown",
         "mode_shown",
-        "created_shown",
     )
     list_filter = (
         DisputeStateFilter,
@@ -97,15 +96,15 @@ class DisputeAdmin(PartAdmin):
                 "fields": (
                     ("amount_shown", "state_shown", "stage_shown"),
                     ("meaning_shown", "deadline_shown", "due_shown"),
-                    ("reason_shown", "mode_shown"),
-                    ("payment_link", "payment_state_shown", "merchant_shown"),
+                    ("payment_link", "payment_state_shown", "reason_shown"),
                     ("withdrawn_shown", "lost_shown", "fee_shown"),
                     ("created_shown", "submitted_shown", "closed_shown"),
                     ("reference_shown", "id_shown"),
+                    ("merchant_shown", "mode_shown"),
                 )
             },
         ),
-        ("Evidence", {"fields": ("evidence_shown", "files_shown")}),
+        ("Evidence", {"fields": (("evidence_shown", "files_shown"),)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Dispute]:

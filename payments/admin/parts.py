@@ -23,6 +23,7 @@ from payments.admin.presentation import (
     mode_badge,
     moment_text,
     money_text,
+    short_identifier,
     state_badge,
 )
 from payments.admin.read_only import ReadOnlyAdmin
@@ -31,7 +32,7 @@ from payments.admin.read_only import ReadOnlyAdmin
 class PartAdmin(ReadOnlyAdmin):
     """A list and a page of rows that belong to a payment."""
 
-    list_display_links = ("id_shown",)
+    list_display_links = ("short_id",)
     list_select_related = ("payment__merchant",)
     ordering = ("-pk",)
     sortable_by = ()
@@ -70,6 +71,14 @@ class PartAdmin(ReadOnlyAdmin):
     @display(description="id")
     def id_shown(self, part: Any) -> SafeString | str:
         return identifier(part.pk)
+
+    @display(description="id")
+    def short_id(self, part: Any) -> SafeString | str:
+        return short_identifier(part.pk)
+
+    @display(description="payment")
+    def payment_short(self, part: Any) -> SafeString | str:
+        return admin_link("payment", part.payment_id, short_identifier(part.payment_id))
 
     @display(description="payment")
     def payment_link(self, part: Any) -> SafeString | str:

@@ -96,7 +96,7 @@ class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
                     ("merchant_link", "merchant_reference_shown", "description_shown"),
                     ("created_shown", "capture_method", "outcome_shown"),
                     ("method_shown", "provider_account", "last_error_shown"),
-                    ("cancellation_shown", "review_reason", "version"),
+                    ("cancellation_shown", "review_shown", "version"),
                 )
             },
         ),
@@ -107,8 +107,8 @@ class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
                     ("authorized_shown", "capturable_shown", "captured_shown"),
                     ("refund_pending_shown", "refunded_shown", "refundable_shown"),
                     ("disputed_shown", "reversed_shown", "double_loss_shown"),
-                    ("settled_shown", "platform_fee_shown", "provider_fee_shown"),
-                    ("dispute_fee_shown",),
+                    ("settled_shown", "platform_fee_shown"),
+                    ("provider_fee_shown", "dispute_fee_shown"),
                 )
             },
         ),
@@ -117,8 +117,8 @@ class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
             {
                 "fields": (
                     ("authorized_at", "captured_at", "settled_at"),
-                    ("canceled_at", "failed_at", "poll_due_at"),
-                    ("expires_at", "capture_before"),
+                    ("canceled_at", "failed_at", "poll_due_shown"),
+                    ("expires_shown", "capture_before_shown"),
                 )
             },
         ),
@@ -171,6 +171,9 @@ class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
         context["waterfall"] = waterfall.of(payment)
         context["open_cases"] = payment.cases.filter(resolved_at=None).order_by("opened_at")
         context["may_see_cases"] = may(request, "payments.view_reviewcase")
+        context["due_disputes"] = payment.disputes.filter(state="needs_response")
+        context["may_see_disputes"] = may(request, "payments.view_dispute")
+        context["now"] = timezone.now()
         return super().render_change_form(request, context, *args, **kwargs)
 
     @action(description="Whole story", url_path="open-story", icon="timeline")
@@ -226,6 +229,18 @@ class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
     def outcome_shown(self, payment: Payment) -> str:
         return wording.outcome_words(payment.outcome).sentence if payment.outcome else "–"
 
+    @display(description="the provider is asked again at")
+    def poll_due_shown(self, payment: Payment) -> str:
+        return moment_text(payment.poll_due_at)
+
+    @display(description="given up if nobody pays until")
+    def expires_shown(self, payment: Payment) -> str:
+        return moment_text(payment.expires_at)
+
+    @display(description="the hold runs out at")
+    def capture_before_shown(self, payment: Payment) -> str:
+        return moment_text(payment.capture_before)
+
     @display(description="payment method")
     def method_shown(self, payment: Payment) -> str:
         return method_text(payment.payment_method)
@@ -273,6 +288,10 @@ class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
     @display(description="provider's fees for disputes")
     def dispute_fee_shown(self, payment: Payment) -> SafeString:
         return _amount(payment.dispute_fee_minor, payment)
+
+    @display(description="why a person had to look")
+    def review_shown(self, payment: Payment) -> str:
+        return payment.review_reason or "–"
 
     @display(description="why it was canceled")
     def cancellation_shown(self, payment: Payment) -> str:

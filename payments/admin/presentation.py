@@ -155,6 +155,16 @@ def identifier(value: str) -> SafeString | str:
     return format_html('<code class="florin-id">{}</code>', value)
 
 
+def short_identifier(value: str) -> SafeString | str:
+    """An id for a list: its kind and its end, which differ; the whole id when pointed at."""
+    kind, _, rest = value.rpartition("_")
+    if len(rest) < 12:
+        return identifier(value)
+    return format_html(
+        '<code class="florin-id florin-short" title="{}">{}_…{}</code>', value, kind, rest[-8:]
+    )
+
+
 def method_text(method: dict[str, Any]) -> str:
     """A payment method as the provider summed it up: "Visa card ending in 4242"."""
     if not method:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin.utils import unquote
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from simple_history.admin import SimpleHistoryAdmin
@@ -40,6 +41,18 @@ class ReadOnlyAdmin(LookOnly, ModelAdmin):
     compressed_fields = True
     list_filter_submit = True
     show_facets = 0  # never: facets count
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        # Lists link with Django's quoting ("pay_5F01..."); buttons are made from what stands in the
+        # address, and their pages take ids as they are.
+        plain_id = unquote(object_id) if object_id else object_id
+        return super().changeform_view(request, plain_id, form_url, extra_context)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         shown: list[str] = []

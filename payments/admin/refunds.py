@@ -30,10 +30,10 @@ class RefundAdmin(PartAdmin):
     """The list of refunds and the page of one."""
 
     list_display = (
-        "id_shown",
+        "short_id",
         "amount_shown",
         "state_shown",
-        "payment_link",
+        "payment_short",
         "merchant_shown",
         "mode_shown",
         "source_shown",
@@ -53,9 +53,8 @@ class RefundAdmin(PartAdmin):
             "Refund",
             {
                 "fields": (
-                    ("amount_shown", "state_shown", "mode_shown"),
-                    ("meaning_shown",),
-                    ("payment_link", "payment_state_shown", "merchant_shown"),
+                    ("amount_shown", "state_shown", "meaning_shown"),
+                    ("payment_link", "payment_state_shown", "merchant_shown", "mode_shown"),
                     ("source_shown", "reason_shown", "fee_shown"),
                     ("created_shown", "succeeded_shown", "failed_shown"),
                     ("reference_shown", "id_shown", "error_shown"),

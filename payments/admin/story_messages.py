@@ -63,6 +63,8 @@ def _kept_request(row: IdempotencyKey, records: Sequence[AuditRecord]) -> Entry:
         text, tone = f"We answered {status}.", "good"
     by_staff = row.actor_id.startswith(STAFF_PREFIX)
     actor_id = row.actor_id.removeprefix(STAFF_PREFIX) if by_staff else row.actor_id
+    words = str(row.parameters.get(STAFF_WORDS) or "")
+    text = f"“{words}” {text}" if words else text
     display = next((r.actor_display for r in records if r.actor_id == actor_id), "")
     parameters = {name: value for name, value in row.parameters.items() if name != PERSONAL}
     technical = [("What was asked", pretty_json(parameters))]
@@ -77,7 +79,6 @@ def _kept_request(row: IdempotencyKey, records: Sequence[AuditRecord]) -> Entry:
         text=text,
         actor=actor_text("user" if by_staff else "api_key", actor_id, display),
         facts=merged_facts(
-            ("Why", row.parameters.get(STAFF_WORDS)),
             ("Request", f"{row.method} {row.path}"),
             ("Request id", row.request_id),
             ("Idempotency key", row.key),
@@ -87,7 +88,8 @@ def _kept_request(row: IdempotencyKey, records: Sequence[AuditRecord]) -> Entry:
 
 
 def _remembered_request(record: AuditRecord, request_id: str, refusal: AuditRecord | None) -> Entry:
-    text, tone = "What it led to follows.", "calm"
+    reason = f"“{record.reason}” " if record.actor_type == "user" and record.reason else ""
+    text, tone = f"{reason}What it led to follows.", "calm"
     if refusal is not None:
         text, tone = f"We refused it: “{refusal.body.get('message', '')}”", "bad"
     operation = str((refusal or record).body.get("operation", ""))
@@ -101,7 +103,7 @@ def _remembered_request(record: AuditRecord, request_id: str, refusal: AuditReco
         title=f"{who} asked us to {what}",
         text=text,
         actor=actor_text(record.actor_type, record.actor_id, record.actor_display),
-        facts=merged_facts(("Why", record.reason), ("Request id", request_id)),
+        facts=merged_facts(("Request id", request_id)),
         technical=[("Refusal", pretty_json(refusal.body))] if refusal is not None else [],
     )
 

@@ -73,8 +73,8 @@ def _entry(payment: Payment, record: AuditRecord, order: int) -> Entry:
 
 def _text(event_type: str, body: dict[str, Any]) -> str:
     if event_type.startswith("review."):
-        words = str(body.get("words", ""))
-        told = wording_edges.EDGES.get(words) or words
+        said = str(body.get("words", ""))
+        told = wording_edges.EDGES.get(said) or said
         if event_type == "review.opened":
             return f"{wording_parts.case_words(str(body.get('kind', ''))).label}: {told}"
         return told

@@ -75,10 +75,12 @@ def method(value: dict[str, Any]) -> str:
 
 @register.filter
 def heading(title: object) -> str:
-    """A title with a capital first letter, unless it begins with an id."""
+    """A title with a capital first letter; of one that begins with an id the id alone, because
+    what follows there is written for engineers.
+    """
     text = str(title)
     first_word = text.partition(" ")[0]
-    return text if "_" in first_word else text[:1].upper() + text[1:]
+    return first_word if "_" in first_word else text[:1].upper() + text[1:]
 
 
 @register.filter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
@@ -325,3 +326,27 @@ def test_the_filters_filter(staff: Callable[[str], Staff], page: str, query: str
     url = reverse(f"admin:payments_{page}_changelist")
     answer = staff("Finance").client.get(f"{url}?{query}")
     assert answer.status_code == 200
+
+
+def test_the_buttons_of_a_page_that_was_opened_from_its_list_lead_somewhere(
+    shop: Shop, staff: Callable[[str], Staff]
+) -> None:
+    dispute, person = disputed(shop), staff("Operations")
+    case = held(shop)
+    for page, row in (
+        ("dispute", dispute.pk),
+        ("reviewcase", case.pk),
+        ("payment", dispute.payment_id),
+        ("merchant", shop.merchant.pk),
+        ("provideraccount", shop.account.pk),
+    ):
+        listed = person.client.get(reverse(f"admin:payments_{page}_changelist"), {"q": row})
+        links = re.findall(
+            rf'href="(/admin/payments/{page}/\w+/change/[^"]*)"', listed.content.decode()
+        )
+        assert links, page
+        opened = person.client.get(links[0].replace("&amp;", "&")).content.decode()
+        buttons = re.findall(rf'href="(/admin/payments/{page}/{row}/[a-z-]+/)"', opened)
+        assert buttons, page
+        for button in buttons:
+            assert person.client.get(button).status_code in (200, 302), button
