@@ -30,20 +30,7 @@ def moved(shop: Shop, payment: Payment, kind: str) -> int:
 
 def refund(shop: Shop, payment: Payment, amount_minor: int | None = None) -> Any:
     """One refund as the API asks for it."""
-    parameters: dict[str, Any] = {
-        "payment": payment.pk,
-        "amount_minor": amount_minor,
-        "reason": "",
-        "metadata": {},
-        "refund_platform_fee": False,
-    }
-    return shop.ask("refunds.create", parameters)
-
-
-def stage(shop: Shop, payment: Payment, action: str, **body: Any) -> None:
-    """Something happens to the payment at the provider."""
-    reference = shop.provider_reference(payment.pk)
-    shop.sandbox("POST", f"/v1/control/payments/{reference}/{action}", body)
+    return shop.refund(payment.pk, amount_minor)
 
 
 def settled(shop: Shop) -> Payment:
@@ -68,8 +55,7 @@ def test_two_captures_of_a_part_never_take_more_than_is_held(shop: Shop, _round:
     payment = shop.created(capture_method="manual")
 
     def capture() -> Any:
-        parameters = {"payment": payment.pk, "amount_minor": 2500, "final_capture": False}
-        return shop.ask("payments.capture", parameters)
+        return shop.capture(payment.pk, 2500, final=False)
 
     results = at_once(capture, capture)
     assert len(answers(results)) == 1
@@ -107,7 +93,7 @@ def test_forty_over_refunds_in_a_row_never_give_back_more_than_was_taken(shop: S
 @pytest.mark.parametrize("_round", range(ROUNDS))
 def test_a_refund_and_a_disputes_webhook_are_both_told_truly(shop: Shop, _round: int) -> None:
     payment = settled(shop)
-    stage(shop, payment, "dispute")
+    shop.stage(payment.pk, "dispute")
     results = at_once(lambda: refund(shop, payment), shop.deliver_events)
     shop.deliver_events()
     now = shop.poll(payment.pk)
@@ -129,7 +115,7 @@ def test_a_dispute_that_opens_while_a_refund_runs_is_counted_beside_it(
     payment = settled(shop)
 
     def dispute() -> None:
-        stage(shop, payment, "dispute")
+        shop.stage(payment.pk, "dispute")
         shop.deliver_events()
 
     at_once(lambda: refund(shop, payment), dispute)
@@ -149,7 +135,7 @@ def test_a_cancellation_and_a_capture_at_the_provider_agree_on_one(shop: Shop, _
 
     def captured_there() -> None:
         try:
-            stage(shop, payment, "capture")
+            shop.stage(payment.pk, "capture")
         except AssertionError:  # canceled first
             return
         shop.deliver_events()
@@ -203,7 +189,7 @@ def test_a_refund_and_its_own_webhook_book_it_once(shop: Shop, _round: int) -> N
 @pytest.mark.parametrize("_round", range(ROUNDS))
 def test_a_poll_that_races_a_disputes_webhook_withdraws_once(shop: Shop, _round: int) -> None:
     payment = settled(shop)
-    stage(shop, payment, "dispute")
+    shop.stage(payment.pk, "dispute")
     at_once(lambda: shop.poll(payment.pk), shop.deliver_events, lambda: shop.poll(payment.pk))
     now = shop.poll(payment.pk)
     assert (now.state, now.amount_disputed_minor) == ("disputed", 4200)
@@ -218,7 +204,7 @@ def test_a_capture_and_the_holds_expiry_never_both_happen(shop: Shop, _round: in
 
     def expired() -> None:
         try:
-            stage(shop, payment, "expire")
+            shop.stage(payment.pk, "expire")
         except AssertionError:
             return
         shop.deliver_events()
