@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.db import connections
 
 from payments.actions.answer_request import complete_requests
+from payments.actions.method_calls import resume_due_method_operations
 from payments.actions.resume_rounds import resume_due
 from payments.errors import FlorinError
-from payments.models import IdempotencyKey, Payment
+from payments.models import IdempotencyKey, MethodOperation, Payment, PaymentMethod
 from tests.databases import TestDatabases
+from tests.payments.api.conftest import Api
+from tests.payments.customers import customer, methods_at_the_provider, save
 from tests.payments.own_database import own_database
 from tests.payments.shop import Shop, new_key, open_shop
 from tests.processes import RunningProcess
@@ -116,3 +119,46 @@ def test_a_request_whose_process_died_is_finished_though_nobody_repeats_it(
     answer = shop.ask(case.operation, parameters, key=key)
     assert answer.replayed
     assert (answer.status, answer.body["status"]) == (case.status, case.shown)
+
+
+def check_method(shop: Shop, key: str, status: int) -> None:
+    """One method here and one at the provider, and the answer is stored."""
+    method = PaymentMethod.objects.get(customer__merchant=shop.merchant)
+    (kept,) = methods_at_the_provider(shop, method.pk)
+    assert method.provider_reference == kept["id"]
+    assert not MethodOperation.objects.filter(method=method, finished_at=None).exists()
+    row = IdempotencyKey.objects.get(merchant=shop.merchant, key=key)
+    assert (row.recovery_point, row.response_status) == ("finished", status)
+
+
+def to_save(shop: Shop) -> tuple[str, dict[str, Any], int]:
+    """Saving a payment method, and the status of its answer."""
+    buyer = customer(Api(shop.secret_key))
+    return "payment_methods.save", {"customer": buyer["id"], "token": "tok_visa"}, 201
+
+
+def to_remove(shop: Shop) -> tuple[str, dict[str, Any], int]:
+    """Removing a saved one."""
+    api = Api(shop.secret_key)
+    saved = save(api, customer(api)["id"])
+    return "payment_methods.remove", {"payment_method": saved["id"]}, 200
+
+
+@pytest.mark.parametrize("repeated", [True, False], ids=["repeated", "left alone"])
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("ask", [to_save, to_remove])
+def test_a_payment_method_outlives_the_process_that_saved_or_removed_it(
+    shop: Shop, ask: Callable[[Shop], tuple[str, dict[str, Any], int]], point: str, repeated: bool
+) -> None:
+    operation, parameters, status = ask(shop)
+    key = die_in_request(shop, operation, parameters, point)
+    shop.ahead_by(minutes=5)
+    if not repeated:
+        for _ in range(2):
+            complete_requests(clock=shop.now)
+            resume_due_method_operations(clock=shop.now)
+            shop.ahead_by(minutes=5)
+        check_method(shop, key, status)
+    assert shop.ask(operation, parameters, key=key).status == status
+    check_method(shop, key, status)
+    assert shop.ask(operation, parameters, key=key).replayed
