@@ -320,7 +320,7 @@ _LOW_CONTRAST = """() => {
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(visit: Visit, life: Life, theme: str) -> None:
-    visit.page.evaluate(f"localStorage.setItem('_x_adminTheme', '\"{theme}\"')")
+    visit.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     for path in (
         "/admin/?mode=test",
         f"/admin/payments/payment/{life.payment.pk}/story/",
@@ -328,6 +328,8 @@ def test_every_text_stands_out_from_its_ground(visit: Visit, life: Life, theme: 
         f"/admin/payments/payment/{life.payment.pk}/change/",
     ):
         visit.go(path)
+        is_dark = "document.documentElement.classList.contains('dark')"
+        assert visit.page.evaluate(is_dark) == (theme == "dark")
         assert visit.page.evaluate(_LOW_CONTRAST) == [], path
 
 

@@ -111,7 +111,7 @@ def test_a_case_is_decided(visit: Visit, shop: Shop) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_text_of_the_new_pages_stands_out(visit: Visit, shop: Shop, theme: str) -> None:
     dispute, case = disputed(shop), held(shop)
-    visit.page.evaluate(f"localStorage.setItem('_x_adminTheme', '\"{theme}\"')")
+    visit.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     for path in (
         "/admin/?mode=test",
         payment_path(dispute.payment_id),
@@ -122,6 +122,8 @@ def test_every_text_of_the_new_pages_stands_out(visit: Visit, shop: Shop, theme:
         f"/admin/payments/reviewcase/{case.pk}/release/",
     ):
         visit.go(path)
+        is_dark = "document.documentElement.classList.contains('dark')"
+        assert visit.page.evaluate(is_dark) == (theme == "dark")
         assert visit.page.evaluate(_LOW_CONTRAST) == [], path
     visit.picture(f"58-release-{theme}", whole=False)
 
