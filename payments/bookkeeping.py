@@ -28,9 +28,10 @@ settled nothing of it stays in clearing (`paid_directly`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol
 
 from ledger import sources
 from ledger.accounts import AccountKey
@@ -53,17 +54,36 @@ from payments.machines import STANDING_CAPTURES
 from payments.models import Capture, Dispute, Merchant, Payment, Refund
 
 Sides = list[tuple[AccountKey, int]]
-Described = TypeVar("Described", bound=Callable[..., Posting | None])
 
 BASIS_POINTS = 10_000
 
 
-def after_the_others(describe: Described) -> Described:
-    """Mark a description that reads the payment's books: what was described before it is posted
-    first.
+class Describe(Protocol):
+    """Describes the journal entry of one money event, or None when nothing moves."""
+
+    def __call__(self, payment: Payment, *, now: datetime) -> Posting | None: ...
+
+
+# The entries of the same change that are described and not posted yet.
+_waiting: ContextVar[Sequence[Posting]] = ContextVar("_waiting", default=())
+
+
+def describe_all(payment: Payment, books: Iterable[Describe], *, now: datetime) -> list[Posting]:
+    """The entries of one change of a payment, each reading the books as those before it leave them.
+
+    None of them is posted yet: one statement posts all, which locks their accounts in one order, so
+    that two changes of the same merchant's payments never wait for each other crosswise.
     """
-    describe.reads_books = True  # type: ignore[attr-defined]
-    return describe
+    postings: list[Posting] = []
+    token = _waiting.set(postings)
+    try:
+        for describe in books:
+            posting = describe(payment, now=now)
+            if posting is not None:
+                postings.append(posting)
+    finally:
+        _waiting.reset(token)
+    return postings
 
 
 def platform_fee_minor(merchant: Merchant, amount_minor: int) -> int:
@@ -87,7 +107,6 @@ def captured(payment: Payment, *, capture: Capture, now: datetime) -> Posting | 
     )
 
 
-@after_the_others
 def capture_taken_back(
     payment: Payment, *, capture: Capture, now: datetime, kind: str = "payment.capture_voided"
 ) -> Posting | None:
@@ -112,7 +131,6 @@ def provider_fee(payment: Payment, *, change_minor: int, now: datetime) -> Posti
     return _provider_fee(payment, change_minor, bears, now=now)
 
 
-@after_the_others
 def provider_fee_of_merchant(
     payment: Payment, *, change_minor: int, now: datetime
 ) -> Posting | None:
@@ -137,7 +155,6 @@ def _provider_fee(
     )
 
 
-@after_the_others
 def settled(payment: Payment, *, now: datetime) -> Posting | None:
     """The PSP counts captured money as ours: the merchant may have what is left of it. Nothing to
     post when nothing is left, or the platform's fee took all of it.
@@ -160,7 +177,6 @@ def settled(payment: Payment, *, now: datetime) -> Posting | None:
     )
 
 
-@after_the_others
 def refund_reserved(payment: Payment, *, refund: Refund, now: datetime) -> Posting | None:
     """A refund is promised. Raises FlorinError(balance_insufficient) when we were asked for it and
     the merchant's money does not cover it; the platform fee that stays with us may be owed.
@@ -194,7 +210,6 @@ def refund_taken(payment: Payment, *, refund: Refund, now: datetime) -> Posting 
     )
 
 
-@after_the_others
 def refund_failed(
     payment: Payment, *, refund: Refund, was_taken: bool, now: datetime
 ) -> Posting | None:
@@ -212,7 +227,6 @@ def refund_failed(
     )
 
 
-@after_the_others
 def dispute_withdrawn(
     payment: Payment, *, dispute: Dispute, amount_minor: int, now: datetime
 ) -> Posting | None:
@@ -228,7 +242,6 @@ def dispute_withdrawn(
     )
 
 
-@after_the_others
 def dispute_returned(
     payment: Payment, *, dispute: Dispute, amount_minor: int, now: datetime
 ) -> Posting | None:
@@ -244,7 +257,6 @@ def dispute_returned(
     )
 
 
-@after_the_others
 def dispute_lost(
     payment: Payment, *, dispute: Dispute, amount_minor: int, now: datetime
 ) -> Posting | None:
@@ -259,7 +271,6 @@ def dispute_lost(
     )
 
 
-@after_the_others
 def dispute_fee(
     payment: Payment, *, dispute: Dispute, change_minor: int, now: datetime
 ) -> Posting | None:
@@ -280,7 +291,6 @@ def dispute_fee(
     )
 
 
-@after_the_others
 def taken_back(payment: Payment, *, amount_minor: int, kind: str, now: datetime) -> Posting | None:
     """Money of ours is gone for good: a bank debit was returned (`payment.returned`), a capture did
     not hold after settlement (`payment.capture_failed`).
@@ -296,7 +306,6 @@ def taken_back(payment: Payment, *, amount_minor: int, kind: str, now: datetime)
     )
 
 
-@after_the_others
 def given_again(payment: Payment, *, amount_minor: int, now: datetime) -> Posting | None:
     """What had been taken back is ours again: a return was dishonoured, a lost case was won."""
     position = _position(payment)
@@ -310,7 +319,6 @@ def given_again(payment: Payment, *, amount_minor: int, now: datetime) -> Postin
     )
 
 
-@after_the_others
 def paid_directly(payment: Payment, *, now: datetime) -> Posting | None:
     """The provider account is the merchant's own: what it holds of a settled payment the merchant
     has already, and what it took back it took from the merchant.
@@ -333,7 +341,20 @@ def paid_directly(payment: Payment, *, now: datetime) -> Posting | None:
 
 
 def _position(payment: Payment) -> Position:
-    return sources.position("payment", payment.pk, payment.currency)
+    """Where the payment's money stands, with the entries that wait to be posted."""
+    posted, waiting = sources.position("payment", payment.pk, payment.currency), _waiting.get()
+    net = dict(posted.net_debit_minor)
+    for line in (line for posting in waiting for line in posting.lines):
+        code = line.account.code
+        net[code] = net.get(code, 0) + line.debit_minor - line.credit_minor
+    return Position(net, posted.entry_count + len(waiting))
+
+
+def _available_minor(wallet: AccountKey) -> int:
+    """What the merchant may have, with the entries that wait to be posted; never below nothing."""
+    lines = [line for posting in _waiting.get() for line in posting.lines]
+    waiting = sum(line.credit_minor - line.debit_minor for line in lines if line.account == wallet)
+    return max(0, balance(wallet).balance_minor + waiting)
 
 
 def _net_unsettled(payment: Payment) -> int:
@@ -356,7 +377,7 @@ def _take(payment: Payment, amount_minor: int, position: Position) -> Sides:
     pending = min(amount_minor, max(0, position.credit("merchant:pending")))
     rest = amount_minor - pending
     wallet = merchant_available(payment)
-    available = min(rest, max(0, balance(wallet).balance_minor)) if rest else 0
+    available = min(rest, _available_minor(wallet)) if rest else 0
     return [
         (merchant_pending(payment), pending),
         (wallet, available),

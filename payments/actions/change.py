@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -20,7 +19,7 @@ from django.db.models import Model
 from django_fsm import TransitionNotAllowed
 
 from audit import log
-from ledger.posting import FloorBreached, Posting, post_many
+from ledger.posting import FloorBreached, post_many
 from payments import bookkeeping, rows
 from payments.actions.announcements import CASES, KEPT_OPEN, announcement
 from payments.actions.polling import schedule_poll
@@ -33,14 +32,6 @@ from webhooks import outbox
 
 Clock = Callable[[], datetime]
 Row = TypeVar("Row", bound=Model)
-
-
-class Bookkeeping(Protocol):
-    """Describes the journal entry of one money event, or None when nothing moves. One that is
-    marked `after_the_others` reads what the entries before it left.
-    """
-
-    def __call__(self, payment: Payment, *, now: datetime) -> Posting | None: ...
 
 
 # Columns a change may write: what a payment is (whose, how much, in what) never changes.
@@ -108,7 +99,7 @@ class Change:
         self._transitions: list[Transition] = []
         self._audit: list[log.Record] = []
         self._events: list[tuple[str, dict[str, Any]]] = []
-        self._books: list[Bookkeeping] = []
+        self._books: list[bookkeeping.Describe] = []
         self._kept: list[Model] = []
 
     def begin(self, attempt: Attempt) -> None:
@@ -214,7 +205,7 @@ class Change:
         """The rows of this model that are written with the change, as they will be."""
         return [row for row in self._kept if isinstance(row, model)]
 
-    def book(self, describe: Bookkeeping) -> None:
+    def book(self, describe: bookkeeping.Describe) -> None:
         """Post to the ledger at the end; `describe` is a function of payments.bookkeeping."""
         self._books.append(describe)
 
@@ -243,28 +234,17 @@ class Change:
             self._post()
 
     def _post(self) -> None:
-        """Post what was booked, in its order; entries that read no books go in one round trip."""
+        """Post what was booked, in its order and in one statement."""
         payment = self.payment
-        waiting: list[Posting] = []
-        settled_all = payment.amount_settled_minor == payment.amount_captured_minor
         books = list(self._books)
-        if (
-            settled_all
-            and payment.amount_captured_minor
-            and (payment.provider_account.owned_by_merchant)
-        ):
+        settled_all = payment.amount_settled_minor == payment.amount_captured_minor
+        owned = payment.provider_account.owned_by_merchant
+        if owned and settled_all and payment.amount_captured_minor:
             books.append(bookkeeping.paid_directly)
         try:
-            for describe in books:
-                plain = describe.func if isinstance(describe, partial) else describe
-                if waiting and getattr(plain, "reads_books", False):
-                    post_many(waiting)
-                    waiting = []
-                posting = describe(payment, now=self.now)
-                if posting is not None:
-                    waiting.append(posting)
-            if waiting:
-                post_many(waiting)
+            postings = bookkeeping.describe_all(payment, books, now=self.now)
+            if postings:
+                post_many(postings)
         except FloorBreached as breach:
             raise FlorinError(ErrorCode.balance_insufficient, param="amount_minor") from breach
 

@@ -163,7 +163,8 @@ def test_every_life_is_on_the_page() -> None:
 
 @pytest.mark.parametrize("name", LIVES)
 def test_the_books_of_a_life_are_as_the_page_says(shop: Shop, name: str) -> None:
-    assert booked(LIVES[name](shop)) == rows_of(LIFE_TABLES[name])
+    # The entries of one change are posted in one statement: their order among them means nothing.
+    assert sorted(booked(LIVES[name](shop))) == sorted(rows_of(LIFE_TABLES[name]))
 
 
 @given(
