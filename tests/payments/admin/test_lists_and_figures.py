@@ -15,11 +15,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from payments.admin import charts, figures
+from payments.admin import charts, figures, open_work, waterfall
 from payments.admin.presentation import age_text, money_text
+from payments.api import measurements
 from payments.models import Payment
 from tests.payments.admin.conftest import Life, Staff, make_staff
-from tests.payments.shop import Shop
+from tests.payments.admin.test_disputes_and_cases import disputed, held
+from tests.payments.shop import Shop, open_shop
 from webhooks import story as webhook_story
 
 LIST = "admin:payments_payment_changelist"
@@ -311,3 +313,63 @@ def test_webhooks_that_are_stuck_are_part_of_the_story(shop: Shop) -> None:
         provider="sandbox", account_id=shop.account.pk, subject=reference, limit=10
     )
     assert [line.event_type for line in stuck] == ["payment.odd"]
+
+
+def test_the_overview_counts_what_waits_for_a_person(
+    shop: Shop, staff: Callable[[str], Staff]
+) -> None:
+    now = datetime.now(UTC)
+    before = open_work.cases(livemode=False, now=now), open_work.disputes(livemode=False, now=now)
+    held(shop)
+    disputed(open_shop())
+    cases = open_work.cases(livemode=False, now=now)
+    disputes = open_work.disputes(livemode=False, now=now + timedelta(days=1))
+    assert cases.count == before[0].count + 1
+    assert sum(row.count for row in cases.rows) == cases.count
+    assert disputes.count == before[1].count + 1
+    assert disputes.due_count >= 1
+    assert open_work.cases(livemode=True, now=now).count == 0
+    person = staff("Finance")
+    page = person.client.get("/admin/?mode=test").content.decode()
+    for words in ("To be decided", "Disputes", "Refunds under way", "Above the merchant"):
+        assert words in page, words
+    for row in (*cases.rows, *disputes.rows):
+        assert person.client.get(row.url).status_code == 200, row.url
+    assert "To be decided" not in staff("").client.get("/admin/?mode=test").content.decode()
+
+
+def test_the_metrics_count_what_waits_for_a_person(shop: Shop) -> None:
+    held(shop)
+    disputed(open_shop())
+    found = {metric.name: metric for metric in measurements.parts(datetime.now(UTC))}
+    labelled = {
+        name: {tuple(sample.labels.values()): sample.value for sample in metric.samples}
+        for name, metric in found.items()
+    }
+    assert labelled["florin_review_cases_open"]["test", "screening"] >= 1
+    assert labelled["florin_disputes_open"]["test", "chargeback"] >= 1
+    assert labelled["florin_amount_at_risk_minor"]["test", "EUR", "review"] >= 4200
+    assert labelled["florin_amount_at_risk_minor"]["test", "EUR", "dispute"] >= 4200
+    assert "florin_refunds_pending" in labelled
+
+
+def test_a_waterfall_ends_with_what_is_left(shop: Shop) -> None:
+    payment = shop.created()
+    payment.amount_refunded_minor, payment.amount_refund_pending_minor = 1000, 200
+    payment.amount_disputed_minor, payment.amount_reversed_minor = 1500, 0
+    picture = waterfall.of(payment)
+    assert [bar.label for bar in picture.bars] == [
+        "Asked for",
+        "Held",
+        "Taken",
+        "Refunded",
+        "Refund under way",
+        "Disputed",
+        "Left",
+    ]
+    left = picture.bars[-1]
+    assert left.amount.replace("\u00a0", " ") == "15.00 EUR"
+    assert abs(picture.bars[-2].x - left.width) <= 1
+    payment.amount_reversed_minor, payment.double_loss_minor = 4200, 2700
+    assert waterfall.of(payment).bars[-1].width == 0
+    assert waterfall.of(payment).double_loss.startswith("27.00")

@@ -296,3 +296,31 @@ def _somebody() -> Any:
     from audit.log import Actor
 
     return Actor(type="user", id="7", display="somebody")
+
+
+def test_a_review_limit_is_set_with_words_and_holds_the_next_payment(
+    shop: Shop, staff: Callable[[str], Staff]
+) -> None:
+    person = staff("Operations")
+    url = reverse("admin:payments_merchant_change_limit", args=[shop.merchant.pk])
+    assert "No payment waits" in person.client.get(url).content.decode()
+    assert send(person, url, review_above_minor="4199", reason=" ").status_code == 200
+    assert shop.created().state == "captured"
+    assert send(person, url, review_above_minor="4199", reason="New here.").status_code == 302
+    shop.merchant.refresh_from_db()
+    assert shop.merchant.review_above_minor == 4199
+    assert shop.created().state == "in_review"
+    assert shop.created(amount_minor=4199).state == "captured"
+    who = audited("merchant", shop.merchant.pk)
+    assert who["merchant.review_limit_set"] == str(person.user.pk)
+    assert "New here." in str(shop.merchant.history.latest().history_change_reason)
+    assert send(person, url, review_above_minor="", reason="Known now.").status_code == 302
+    shop.merchant.refresh_from_db()
+    assert shop.merchant.review_above_minor is None
+    assert staff("Finance").client.get(url).status_code == 403
+
+
+def test_a_merchant_is_onboarded_with_a_review_limit(staff: Callable[[str], Staff]) -> None:
+    name = f"Careful {secrets.token_hex(4)}"
+    onboard(staff("Operations"), name=name, review_above_minor="100000")
+    assert Merchant.objects.get(name=name).review_above_minor == 100_000
