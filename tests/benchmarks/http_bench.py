@@ -1,4 +1,5 @@
-"""What a webhook and a payment cost over HTTP, against a bare Django view with one INSERT.
+"""What a webhook, a payment, a capture and a refund cost over HTTP, against a bare Django view with
+one INSERT.
 
 Mental model: limit and measured take turns on the same running server within seconds of each
 other, so that whatever else the machine does hits both alike; the ratio is the median of the
@@ -11,10 +12,12 @@ import json
 import secrets
 import statistics
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import urllib3
 from standardwebhooks import Webhook
 
 from tests.benchmarks.load_generator import Load, request_bytes, run_load
@@ -23,18 +26,36 @@ from tests.proofs.stand import Stand
 # What the bare view (bare_view.py) writes to.
 BARE_TABLE = "CREATE TABLE bench_bare (id bigserial PRIMARY KEY, body text NOT NULL)"
 INTAKE_BAR = 0.8
-CREATE_BAR = 0.15
+# Creating, capturing and refunding are one kind of thing: a key, a row lock, an audited intent, a
+# call to the provider, an outcome with its books. So they have one bar.
+CREATE_BAR = CAPTURE_BAR = REFUND_BAR = 0.15
 _ROUNDS = 5
 _CONNECTIONS = 16
 _INTAKE_REQUESTS = 2000
 _CREATE_REQUESTS = 400
+_VERB_REQUESTS = 250
+
+# How many payments are made at once before their captures or refunds are measured.
+_MAKERS = 8
+PAYMENT: dict[str, Any] = {
+    "amount_minor": 4200,
+    "currency": "EUR",
+    "confirm": True,
+    "payment_method": "tok_visa",
+    "metadata": {"order": "7"},
+}
 
 Requests = Callable[[int], list[bytes]]
 
 
 def run(stand: Stand) -> list[dict[str, Any]]:
-    """One dictionary per figure: name, value, limit, ratio, bar, errors, holds."""
-    return [*webhook_intake(stand), *payment_create(stand)]
+    """One dictionary per figure: name, value, limit, ratio, bar, errors and their rate, holds."""
+    return [
+        *webhook_intake(stand),
+        *payment_create(stand),
+        *payment_capture(stand),
+        *payment_refund(stand),
+    ]
 
 
 def webhook_intake(stand: Stand) -> list[dict[str, Any]]:
@@ -51,30 +72,71 @@ def webhook_intake(stand: Stand) -> list[dict[str, Any]]:
 
 def payment_create(stand: Stand) -> list[dict[str, Any]]:
     """Create and confirm a payment, idempotent, audited, the provider asked over HTTP."""
-    body = json.dumps(
-        {
-            "amount_minor": 4200,
-            "currency": "EUR",
-            "confirm": True,
-            "payment_method": "tok_visa",
-            "metadata": {"order": "7"},
-        }
-    ).encode()
-    authorization = ("Authorization", f"Bearer {stand.shop['secret_key']}")
+    body = json.dumps(PAYMENT).encode()
 
     def payments(count: int) -> list[bytes]:
-        return [
-            request_bytes(
-                "POST",
-                "/v1/payments",
-                body,
-                [authorization, ("Idempotency-Key", f"bench-{secrets.token_hex(16)}")],
-            )
-            for _ in range(count)
-        ]
+        return [_keyed(stand, "/v1/payments", body) for _ in range(count)]
 
     rounds = _take_turns(stand, payments, _bare(body), _CREATE_REQUESTS, _INTAKE_REQUESTS)
     return _figures("payment create", rounds, bar=CREATE_BAR)
+
+
+def payment_capture(stand: Stand) -> list[dict[str, Any]]:
+    """Capture a held payment in full; the payments were made before the clock started."""
+    body = json.dumps({"amount_minor": PAYMENT["amount_minor"]}).encode()
+
+    def captures(count: int) -> list[bytes]:
+        held = _payments(stand, count, capture_method="manual")
+        return [_keyed(stand, f"/v1/payments/{payment}/capture", body) for payment in held]
+
+    rounds = _take_turns(stand, captures, _bare(body), _VERB_REQUESTS, _INTAKE_REQUESTS)
+    return _figures("payment capture", rounds, bar=CAPTURE_BAR)
+
+
+def payment_refund(stand: Stand) -> list[dict[str, Any]]:
+    """Give a part of a captured payment back; the payments were made before the clock started."""
+
+    def refunds(count: int) -> list[bytes]:
+        return [
+            _keyed(stand, "/v1/refunds", _refund_body(payment))
+            for payment in _payments(stand, count)
+        ]
+
+    bare = _bare(_refund_body("pay_01kafr7xh8f0v9d3m2c5t6b7ne"))
+    rounds = _take_turns(stand, refunds, bare, _VERB_REQUESTS, _INTAKE_REQUESTS)
+    return _figures("refund", rounds, bar=REFUND_BAR)
+
+
+def _refund_body(payment: str) -> bytes:
+    return json.dumps({"payment": payment, "amount_minor": 1200, "reason": "duplicate"}).encode()
+
+
+def _keyed(stand: Stand, path: str, body: bytes) -> bytes:
+    headers = [
+        ("Authorization", f"Bearer {stand.shop['secret_key']}"),
+        ("Idempotency-Key", f"bench-{secrets.token_hex(16)}"),
+    ]
+    return request_bytes("POST", path, body, headers)
+
+
+def _payments(stand: Stand, count: int, **changes: str) -> list[str]:
+    """The ids of that many new payments, confirmed."""
+    body = json.dumps({**PAYMENT, **changes})
+    pool = urllib3.PoolManager(maxsize=_MAKERS, block=True, retries=False, timeout=60.0)
+
+    def make(_: int) -> str:
+        headers = {
+            "Authorization": f"Bearer {stand.shop['secret_key']}",
+            "Idempotency-Key": f"bench-{secrets.token_hex(16)}",
+            "Content-Type": "application/json",
+        }
+        url = f"{stand.base_url}/v1/payments"
+        answer = pool.request("POST", url, body=body, headers=headers)
+        assert answer.status == 201, answer.data
+        return str(answer.json()["id"])
+
+    with ThreadPoolExecutor(max_workers=_MAKERS) as makers:
+        return list(makers.map(make, range(count)))
 
 
 def _take_turns(
@@ -98,6 +160,7 @@ def _bare(body: bytes) -> Requests:
 def _figures(name: str, rounds: list[tuple[Load, Load]], *, bar: float) -> list[dict[str, Any]]:
     """Throughput with its bar, and both percentiles, which are reported and have none."""
     errors = sum(measured.errors + bare.errors for measured, bare in rounds)
+    asked = sum(measured.requests + bare.requests for measured, bare in rounds)
     value = statistics.median(measured.per_second for measured, _ in rounds)
     limit = statistics.median(bare.per_second for _, bare in rounds)
     ratio = statistics.median(measured.per_second / bare.per_second for measured, bare in rounds)
@@ -109,6 +172,7 @@ def _figures(name: str, rounds: list[tuple[Load, Load]], *, bar: float) -> list[
             "ratio": round(ratio, 3),
             "bar": f">= {bar}",
             "errors": errors,
+            "error_rate": round(errors / asked, 5),
             "holds": ratio >= bar and errors == 0,
         }
     ]
