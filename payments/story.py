@@ -15,6 +15,7 @@ from rich.table import Table
 from audit.timeline import timeline
 from ledger.balances import Entry, entries_for_source
 from ledger.money import exponent
+from payments.admin import wording, wording_edges, wording_parts
 from payments.models import Payment
 from webhooks.story import EventLine, events_of_aggregate, inbound_of
 
@@ -39,12 +40,15 @@ class Judgement:
 
 
 def story_of(payment_id: str) -> list[Table]:
-    """The payment, its transitions, provider calls, webhooks in, events out and ledger lines."""
+    """The payment, its transitions, captures, refunds, disputes and cases, provider calls, webhooks
+    in, events out and ledger lines.
+    """
     payment = Payment.objects.select_related("merchant", "provider_account").get(pk=payment_id)
     events = events_of_aggregate("payment", payment_id, limit=_LIMIT)
     return [
         _payment_table(payment),
         _transition_table(payment),
+        *_part_tables(payment),
         _provider_table(payment_id),
         _inbound_table(payment_id),
         _event_table(events),
@@ -131,16 +135,81 @@ def _payment_table(payment: Payment) -> Table:
 
 
 def _transition_table(payment: Payment) -> Table:
-    table = _table("Transitions", "time (UTC)", "from", "to", "event", "cause", "actor")
+    table = _table("Transitions", "time (UTC)", "from", "to", "why", "because of", "by")
     for row in payment.transitions.order_by("version"):
-        cause = row.cause_type.replace("_", " ")
+        made = not row.from_state
         table.add_row(
             _clock(row.occurred_at),
             row.from_state,
             row.to_state,
-            row.event,
-            cause,
-            f"{row.actor_type} {row.actor_id}",
+            "The payment was made" if made else wording.edge_meaning(row.event),
+            wording.cause_words(row.cause_type, row.actor_type),
+            f"{wording.ACTORS.get(row.actor_type, row.actor_type)} {row.actor_id}",
+        )
+    return table
+
+
+def _part_tables(payment: Payment) -> list[Table]:
+    """Captures, refunds, disputes and review cases, those kinds that the payment has."""
+    tables = [
+        _captures_table(payment),
+        _refunds_table(payment),
+        _disputes_table(payment),
+        _cases_table(payment),
+    ]
+    return [table for table in tables if table.row_count]
+
+
+def _captures_table(payment: Payment) -> Table:
+    table = _table("Captures", "time (UTC)", "capture", "amount", "state")
+    for row in payment.captures.order_by("number"):
+        table.add_row(
+            _clock(row.created_at),
+            row.pk,
+            f"{amount(row.amount_minor, payment.currency)} {payment.currency}",
+            wording_parts.capture_words(row.state).label,
+        )
+    return table
+
+
+def _refunds_table(payment: Payment) -> Table:
+    table = _table("Refunds", "time (UTC)", "refund", "amount", "state", "asked for by", "why not")
+    for row in payment.refunds.order_by("pk"):
+        table.add_row(
+            _clock(row.created_at),
+            row.pk,
+            f"{amount(row.amount_minor, row.currency)} {row.currency}",
+            wording_parts.refund_words(row.state).label,
+            wording_parts.REFUND_SOURCES.get(row.source, row.source),
+            str((row.error or {}).get("message", "")),
+        )
+    return table
+
+
+def _disputes_table(payment: Payment) -> Table:
+    table = _table("Disputes", "time (UTC)", "dispute", "amount", "stage", "state", "lost", "fee")
+    for row in payment.disputes.order_by("pk"):
+        table.add_row(
+            _clock(row.created_at),
+            row.pk,
+            f"{amount(row.amount_minor, row.currency)} {row.currency}",
+            wording_parts.stage_words(row.stage),
+            wording_parts.dispute_words(row.state).label,
+            amount(row.lost_minor, row.currency),
+            amount(row.fee_minor, row.currency),
+        )
+    return table
+
+
+def _cases_table(payment: Payment) -> Table:
+    table = _table("Review cases", "time (UTC)", "case", "what was met", "in detail", "settled by")
+    for row in payment.cases.order_by("opened_at"):
+        table.add_row(
+            _clock(row.opened_at),
+            row.pk,
+            wording_parts.case_words(row.kind).label,
+            row.words,
+            wording_edges.EDGES.get(row.resolution) or row.resolution or "open",
         )
     return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 
@@ -9,11 +10,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from rich.console import Console
 
 from audit import timeline as audit_timeline
 from payments.admin import search, story
 from payments.models import Attempt, ProviderOperation
+from payments.story import story_of
 from tests.payments.admin.conftest import Life, Staff
+from tests.payments.admin.test_disputes_and_cases import disputed
 from tests.payments.shop import Shop, open_shop
 from webhooks import story as webhook_story
 
@@ -189,3 +193,32 @@ def test_a_page_of_a_long_story_is_bounded(life: Life, staff: Callable[[str], St
     page = staff("Compliance").client.get(story_url(life.payment.pk) + "?show=money&page=99")
     kinds = re.findall(r'data-kind="(\w+)"', page.content.decode())
     assert kinds == ["ledger", "ledger", "ledger"]
+
+
+def test_the_terminal_tells_refunds_disputes_and_cases_in_words(shop: Shop) -> None:
+    dispute = disputed(shop)
+    console = Console(width=220, record=True, file=io.StringIO())
+    for table in story_of(dispute.payment_id):
+        console.print(table)
+    told = console.export_text()
+    for words in (
+        "The payer contests the payment at their bank",
+        "News from the provider",
+        "Needs an answer",
+        "Chargeback",
+        "Taken",
+    ):
+        assert words in told, words
+
+
+def test_a_dispute_is_told_in_the_story_with_what_it_costs(
+    shop: Shop, staff: Callable[[str], Staff]
+) -> None:
+    dispute = disputed(shop)
+    told = story.tell(shop.payment(dispute.payment_id), rights=ALL_RIGHTS)
+    part = next(entry for entry in told.entries if entry.kind == "part")
+    assert part.title.replace("\u00a0", " ") == "A dispute was opened: 42.00 EUR"
+    assert "Chargeback, needs an answer" in part.text
+    assert ("Fee", "15.00\u00a0EUR") in part.facts
+    page = staff("Compliance").client.get(story_url(dispute.payment_id) + "?show=parts")
+    assert "A dispute was opened" in page.content.decode()
