@@ -206,6 +206,7 @@ class Frame:
         ]
         taken = about[:count] if count else about
         self.news_waiting = [event for event in self.news_waiting if event not in taken]
+        self.tally.webhooks[how] += len(taken)
         if how == "lost":
             self.trail.append(f"{payment_id[-6:] or ' '} {len(taken)} webhooks lost")
             return
@@ -223,7 +224,6 @@ class Frame:
 
         types = [event["type"] for event in taken]
         self.step(f"webhooks {how} {types}", payment_id, do)
-        self.tally.webhooks[how] += len(taken)
         if not payment_id:
             for other in {event["data"]["payment"]["reference"] for event in taken}:
                 judge_step(self, other)

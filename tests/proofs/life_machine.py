@@ -216,10 +216,10 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.payments)
     @rule(number=NUMBERS)
     def do_anything(self, number: int) -> None:
-        """Something that need not make sense, one time in three; else a call is driven on."""
+        """Something that need not make sense; at other times an open call is driven on."""
         chance = random.Random(number)
         payment = chance.choice(self.world.payments)
-        if chance.random() < 0.33:
+        if chance.random() < 0.6:
             chance.choice(ANYTHING)(self.world, payment, chance)
         else:
             self.world.settle_operation(payment)
@@ -255,7 +255,7 @@ class LifeMachine(RuleBasedStateMachine):
         state = self.world.payment(payment).state
         chance.choice(SENSIBLE[state])(self.world, payment, chance)
         if chance.random() < 0.5:
-            self.world.news(payment)
+            self.world.news(payment, chance.choice(WAYS))
 
     def teardown(self) -> None:
         """Everything comes to rest and is judged."""

@@ -34,7 +34,7 @@ from tests.proofs.life_tally import Tally
 from tests.proofs.life_world import World
 
 TIMES_PER_EDGE = 5
-STORIES_PER_WORLD = 6
+STORIES_PER_WORLD = 12
 
 
 @pytest.fixture
