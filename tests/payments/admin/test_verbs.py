@@ -307,16 +307,14 @@ def test_a_review_limit_is_set_with_words_and_holds_the_next_payment(
     assert send(person, url, review_above_minor="4199", reason=" ").status_code == 200
     assert shop.created().state == "captured"
     assert send(person, url, review_above_minor="4199", reason="New here.").status_code == 302
-    shop.merchant.refresh_from_db()
-    assert shop.merchant.review_above_minor == 4199
+    assert Merchant.objects.get(pk=shop.merchant.pk).review_above_minor == 4199
     assert shop.created().state == "in_review"
     assert shop.created(amount_minor=4199).state == "captured"
     who = audited("merchant", shop.merchant.pk)
     assert who["merchant.review_limit_set"] == str(person.user.pk)
     assert "New here." in str(shop.merchant.history.latest().history_change_reason)
     assert send(person, url, review_above_minor="", reason="Known now.").status_code == 302
-    shop.merchant.refresh_from_db()
-    assert shop.merchant.review_above_minor is None
+    assert Merchant.objects.get(pk=shop.merchant.pk).review_above_minor is None
     assert staff("Finance").client.get(url).status_code == 403
 
 
