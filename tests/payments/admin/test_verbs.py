@@ -307,7 +307,8 @@ def test_a_review_limit_is_set_with_words_and_holds_the_next_payment(
     assert send(person, url, review_above_minor="4199", reason=" ").status_code == 200
     assert shop.created().state == "captured"
     assert send(person, url, review_above_minor="4199", reason="New here.").status_code == 302
-    assert Merchant.objects.get(pk=shop.merchant.pk).review_above_minor == 4199
+    shop.merchant = Merchant.objects.get(pk=shop.merchant.pk)
+    assert shop.merchant.review_above_minor == 4199
     assert shop.created().state == "in_review"
     assert shop.created(amount_minor=4199).state == "captured"
     who = audited("merchant", shop.merchant.pk)
