@@ -127,7 +127,7 @@ class Shop:
         **more: Any,
     ) -> Answer:
         """Give all that is left back, or a part of it."""
-        parameters = {
+        parameters: dict[str, Any] = {
             "payment": payment_id,
             "amount_minor": amount_minor,
             "reason": "",

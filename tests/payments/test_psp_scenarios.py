@@ -148,7 +148,7 @@ def _(shop: Shop) -> Payment:
     shop.later(minutes=1)
     settled(shop, payment)
     shop.later(days=46)
-    assert shop.payment(payment.pk).last_error["decline_code"] == "R10"
+    assert (shop.payment(payment.pk).last_error or {})["decline_code"] == "R10"
     return payment
 
 
