@@ -369,6 +369,28 @@ def _given_again(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) ->
     change.book(partial(bookkeeping.given_again, amount_minor=again))
 
 
+def take_in_second_loss(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
+    """Money that is gone already is taken once more, or that second loss comes again: the payment
+    stays where it is, its amounts and books follow, and the double loss is told to a person.
+    """
+    payment, status = change.payment, snapshot.status
+    if payment.state not in (State.REVERSED, State.REFUNDED):
+        return False
+    if status == ObservedStatus.CAPTURE_FAILED and lost_minor(payment, snapshot):
+        _reversed_by_provider(change, attempt, snapshot)
+        return True
+    if payment.state == State.REFUNDED:
+        return False
+    told = snapshot.amount_returned_minor - returned_minor(change)
+    if status == ObservedStatus.RETURNED and told > 0:
+        take_back(change, told, "payment.returned")
+        return True
+    if status == ObservedStatus.CAPTURED and told < 0:
+        _given_again(change, attempt, snapshot)
+        return True
+    return False
+
+
 def returned_minor(change: Change) -> int:
     """How much of what was taken back was not lost in disputes: returns, captures that failed."""
     payment = change.payment

@@ -22,6 +22,7 @@ from payments.actions.facts import (
     note_decline,
     prepare,
     settle,
+    take_in_second_loss,
 )
 from payments.actions.observe_dispute import observe_dispute
 from payments.actions.observe_refund import observe_refund
@@ -102,7 +103,8 @@ def observe(
     for event in path:
         prepare(change, attempt, event, snapshot)
         change.advance(event, attempt)
-    learnt = _learn_the_rest(change, attempt, snapshot)
+    learnt = not path and take_in_second_loss(change, attempt, snapshot)
+    learnt = _learn_the_rest(change, attempt, snapshot) or learnt
     change.keep(attempt)
     return Effect.APPLIED if path or learnt else Effect.SUPERSEDED
 

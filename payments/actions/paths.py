@@ -242,8 +242,10 @@ def _from_reversed(change: Change, snapshot: PaymentSnapshot) -> tuple[str, ...]
     payment = change.payment
     if snapshot.status != ObservedStatus.CAPTURED:
         return ()
-    if returned_minor(change) <= snapshot.amount_returned_minor:
-        return ()
+    again = returned_minor(change) - snapshot.amount_returned_minor
+    given_back = payment.amount_refunded_minor + payment.amount_reversed_minor
+    if again <= 0 or payment.amount_captured_minor <= given_back - again:
+        return ()  # nothing came again, or it was lost twice and is still lost once
     settled = payment.amount_settled_minor == payment.amount_captured_minor
     return ("reversal_undone",) if settled else ("reversal_undone_unsettled",)
 

@@ -94,3 +94,37 @@ def test_the_settlement_of_a_payment_we_hold_canceled_is_a_persons_matter(shop: 
     assert payment.cases.get(resolved_at=None).kind == "late_money"
     payment = accept(shop, payment)
     assert (payment.state, payment.amount_settled_minor) == ("settled", 4200)
+
+
+def test_a_refunded_capture_that_did_not_hold_is_lost_twice_and_told(shop: Shop) -> None:
+    shop.settings(settle_after_seconds=10**6)
+    payment = shop.created()
+    shop.refund(payment.pk)
+    shop.stage(payment.pk, "fail_capture")
+    shop.deliver_events()
+    payment = shop.payment(payment.pk)
+    assert (payment.state, payment.double_loss_minor) == ("refunded", 4200)
+    assert payment.cases.filter(kind="double_loss", resolved_at=None).exists()
+    assert shop.balance("psp:clearing") == clearing(payment)
+
+
+def test_a_debit_returned_after_its_dispute_was_lost_is_lost_twice_until_undone(
+    shop: Shop,
+) -> None:
+    shop.settings(dispute_fee_minor=0)
+    payment = shop.created()
+    shop.settle()
+    shop.stage(payment.pk, "dispute")
+    shop.deliver_events()
+    shop.stage_dispute(payment.disputes.get().pk, "lost")
+    shop.stage(payment.pk, "return", code="R10")
+    shop.deliver_events()
+    payment = shop.payment(payment.pk)
+    assert (payment.state, payment.amount_reversed_minor) == ("reversed", 8400)
+    assert payment.double_loss_minor == 4200
+    assert shop.balance("psp:clearing") == clearing(payment)
+    shop.stage(payment.pk, "undo_return")
+    shop.deliver_events()
+    payment = shop.payment(payment.pk)
+    assert (payment.state, payment.amount_reversed_minor) == ("reversed", 4200)
+    assert payment.double_loss_minor == 0
