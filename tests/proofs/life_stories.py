@@ -21,6 +21,8 @@ from tests.proofs.life_starts import (
     disputed,
     open_payment,
     partly,
+    refunded,
+    returned,
     settled,
     told,
 )
@@ -67,7 +69,22 @@ def held_captured_and_lost_there(w: World) -> None:
     w.poll(payment)
 
 
+def lost_after_all_was_refunded(w: World) -> None:
+    """A refunded capture does not hold either."""
+    told(w, refunded(w, captured(w)), "fail_capture")
+
+
+def returned_after_a_lost_dispute(w: World) -> None:
+    """The payer's bank takes back what the payer got already, and gives it again."""
+    payment = disputed(w, captured(w))
+    w.dispute_happens(payment, "lost")
+    returned(w, payment)
+    told(w, payment, "undo_return")
+
+
 MORE = (
+    lost_after_all_was_refunded,
+    returned_after_a_lost_dispute,
     captured_and_lost_unheard,
     captured_late_in_part_and_lost,
     lost_after_a_refund,
