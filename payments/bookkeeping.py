@@ -155,6 +155,22 @@ def _provider_fee(
     )
 
 
+def provider_fee_owed(payment: Payment, *, now: datetime) -> Posting | None:
+    """A capture on the merchant's own account was voided, its provider's fee was not: what the fee
+    took of pending money is owed otherwise.
+    """
+    position = _position(payment)
+    owed = max(0, position.debit("merchant:pending"))
+    return _posting(
+        payment,
+        "payment.provider_fee_owed",
+        str(position.entry_count),
+        debits=_take(payment, owed, position),
+        credits=[(merchant_pending(payment), owed)],
+        now=now,
+    )
+
+
 def settled(payment: Payment, *, now: datetime) -> Posting | None:
     """The PSP counts captured money as ours: the merchant may have what is left of it. Nothing to
     post when nothing is left, or the platform's fee took all of it.

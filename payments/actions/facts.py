@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from itertools import combinations
 
 from payments import bookkeeping
 from payments.actions.change import Change
@@ -135,6 +134,8 @@ def _fraud_hold(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> 
 
 def _authorized(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     payment = change.payment
+    if payment.state == State.IN_REVIEW:
+        fail_capture(change, snapshot.capture_error)
     attempt.state = Attempt.State.SUBMITTED
     held = snapshot.amount_authorized_minor or snapshot.amount_minor
     payment.amount_authorized_minor = held
@@ -172,13 +173,23 @@ def _capture_under_way(change: Change, attempt: Attempt, snapshot: PaymentSnapsh
 def _captured(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     """Bring the captured sum to what the PSP says stands captured."""
     payment = change.payment
+    if snapshot.amount_captured_minor < payment.amount_captured_minor:
+        raise ContradictoryNews(
+            f"the provider counts {snapshot.amount_captured_minor} {payment.currency} as captured, "
+            f"{payment.amount_captured_minor} are booked"
+        )
     if not payment.amount_authorized_minor:
         payment.amount_authorized_minor = snapshot.amount_authorized_minor or snapshot.amount_minor
     attempt.state = Attempt.State.SUCCEEDED
     attempt.finished_at = change.now
     taken = snapshot.amount_captured_minor - payment.amount_captured_minor
+    under_way = open_capture(change) if payment.state == State.IN_REVIEW else None
+    if under_way is not None and under_way.amount_minor != taken:
+        fail_capture(change, snapshot.capture_error)  # decided: this is not what was captured
     if taken:
         _record_capture(change, taken, final=snapshot.amount_capturable_minor == 0)
+    if payment.amount_authorized_minor < payment.amount_captured_minor:
+        payment.amount_authorized_minor = payment.amount_captured_minor  # decided by a person
     payment.amount_capturable_minor = snapshot.amount_capturable_minor
     payment.last_error = None
     payment.payment_method = dict(snapshot.payment_method_summary) or payment.payment_method
@@ -230,6 +241,9 @@ def _settled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Non
 
 
 def _declined(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
+    if change.payment.state == State.IN_REVIEW:
+        fail_capture(change, snapshot.capture_error)
+        change.payment.amount_capturable_minor = 0
     note_decline(change, attempt, snapshot.error or snapshot.capture_error)
 
 
@@ -271,12 +285,16 @@ def _capture_did_not_hold(change: Change, attempt: Attempt, snapshot: PaymentSna
 def _voided_after_capture(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     payment = change.payment
     _refuse_if_given_back(payment, "the provider canceled a payment")
+    if payment.captures.filter(state="failed_late").exists():
+        raise ContradictoryNews("the provider canceled a payment whose capture did not hold before")
     for capture in payment.captures.filter(state="succeeded"):
         move(capture, "void")
         change.keep(capture)
         change.book(partial(bookkeeping.capture_taken_back, capture=capture))
     payment.amount_captured_minor = 0
     payment.platform_fee_minor = 0
+    if payment.provider_account.owned_by_merchant:
+        change.book(bookkeeping.provider_fee_owed)
     _canceled(change, attempt, snapshot)
 
 
@@ -306,19 +324,29 @@ def _reversed_by_provider(change: Change, attempt: Attempt, snapshot: PaymentSna
 
 def lost_minor(payment: Payment, snapshot: PaymentSnapshot) -> int:
     """How much of the captures that we hold for done the PSP no longer counts."""
-    standing = payment.captures.filter(state="succeeded").values_list("amount_minor", flat=True)
-    return max(0, sum(standing) - snapshot.amount_captured_minor)
+    return max(0, standing_minor(payment) - snapshot.amount_captured_minor)
+
+
+def standing_minor(payment: Payment) -> int:
+    """How much of what was captured did hold, as far as we know."""
+    return sum(payment.captures.filter(state="succeeded").values_list("amount_minor", flat=True))
 
 
 def _captures_lost(payment: Payment, lost: int) -> list[Capture]:
     """The captures that make up what was lost, the latest of those that may. Raises
     ContradictoryNews when no captures do.
     """
-    standing = list(payment.captures.filter(state="succeeded").order_by("-number"))
-    for count in range(1, len(standing) + 1):
-        for some in combinations(standing, count):
-            if sum(capture.amount_minor for capture in some) == lost:
-                return list(some)
+    # sum -> the fewest, latest captures that make it: as many sums as `lost` has units at most,
+    # where trying every combination would take years for a few dozen captures.
+    ways: dict[int, list[Capture]] = {0: []}
+    for capture in payment.captures.filter(state="succeeded").order_by("-number"):
+        for total, some in list(ways.items()):
+            reached = total + capture.amount_minor
+            known = ways.get(reached)
+            if reached <= lost and (known is None or len(some) + 1 < len(known)):
+                ways[reached] = [*some, capture]
+    if lost and lost in ways:
+        return ways[lost]
     raise ContradictoryNews(
         f"{amount_words(lost, payment.currency)} did not hold, which are no captures of ours"
     )
@@ -326,8 +354,7 @@ def _captures_lost(payment: Payment, lost: int) -> list[Capture]:
 
 def _resolved_captured(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     """Captured, or what is left of it where another capture did not hold."""
-    failed = snapshot.status == ObservedStatus.CAPTURE_FAILED
-    if failed and change.payment.amount_captured_minor:
+    if change.payment.amount_captured_minor and lost_minor(change.payment, snapshot):
         _reversed_by_provider(change, attempt, snapshot)
     else:
         _captured(change, attempt, snapshot)
@@ -335,7 +362,8 @@ def _resolved_captured(change: Change, attempt: Attempt, snapshot: PaymentSnapsh
 
 def _resolved_settled(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     """As `_resolved_captured`, and the PSP counts what is left as ours."""
-    if snapshot.status == ObservedStatus.CAPTURE_FAILED:
+    lost = change.payment.amount_captured_minor and lost_minor(change.payment, snapshot)
+    if lost or snapshot.status == ObservedStatus.CAPTURE_FAILED:
         _resolved_captured(change, attempt, snapshot)
         settle(change, change.payment.amount_captured_minor)
     else:
@@ -351,7 +379,7 @@ def _returned(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> No
         - payment.amount_refunded_minor
         - payment.amount_reversed_minor
     )
-    take_back(change, told if told > 0 else max(0, left), "payment.returned")
+    take_back(change, max(0, told if snapshot.amount_returned_minor else left), "payment.returned")
     payment.last_error = {
         "code": "bank_debit_returned",
         "message": "The payer's bank took the debit back.",

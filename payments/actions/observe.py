@@ -22,10 +22,15 @@ from payments.actions.facts import (
     note_decline,
     prepare,
     settle,
+    standing_minor,
     take_in_second_loss,
 )
 from payments.actions.observe_dispute import observe_dispute
-from payments.actions.observe_refund import observe_refund
+from payments.actions.observe_refund import (
+    follow_given_back,
+    free_lost_refunds,
+    observe_refund,
+)
 from payments.actions.paths import (
     DECLINE,
     MONEY_NEWS,
@@ -81,6 +86,7 @@ def observe(
     that a person ends the payment's review with what the PSP says here. Raises ContradictoryNews.
     """
     payment = change.payment
+    attempt = _on_the_way(change, attempt, snapshot)
     if snapshot.version and snapshot.version < attempt.provider_version:
         return Effect.SUPERSEDED
     if snapshot.status == ObservedStatus.UNRECOGNISED:
@@ -93,9 +99,9 @@ def observe(
     path = _path(change, attempt, snapshot, current=current, decided=decided)
     sure = current or bool(snapshot.version)
     late = payment.state == State.CANCELED or (
-        path and path[0].startswith(("late_", "reversal_undone"))
+        path and path[0].startswith(("late_", "reversal_undone", "resolve_", "psp_auth_adjusted"))
     )
-    if path and late and not sure:
+    if path and not sure and (late or _may_be_the_try_before(attempt, snapshot, path)):
         return Effect.UNSURE
     if path and path[0] == "client_confirmed":
         attempt = _attempt_for_payer(change, attempt, snapshot)
@@ -105,6 +111,10 @@ def observe(
         change.advance(event, attempt)
     learnt = not path and take_in_second_loss(change, attempt, snapshot)
     learnt = _learn_the_rest(change, attempt, snapshot) or learnt
+    if current:
+        learnt = free_lost_refunds(change, attempt, snapshot) or learnt
+    if path:
+        follow_given_back(change, attempt)
     change.keep(attempt)
     return Effect.APPLIED if path or learnt else Effect.SUPERSEDED
 
@@ -138,7 +148,7 @@ def _differs(payment: Payment, snapshot: PaymentSnapshot) -> bool:
     whole = payment.capture_method == Payment.CaptureMethod.AUTOMATIC
     booked = payment.state in MONEY_TAKEN and not payment.amount_capturable_minor
     if booked and payment.state != State.PARTIALLY_CAPTURED:
-        return captured != payment.amount_captured_minor
+        return captured not in (payment.amount_captured_minor, standing_minor(payment))
     return captured != payment.amount_minor if whole else captured <= 0
 
 
@@ -191,6 +201,19 @@ def _path(
     )
 
 
+def _on_the_way(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> Attempt:
+    """The try that the news is about: what is no refusal is never about a declined try of the same
+    object while a later one is under way, whatever charge the PSP still names.
+    """
+    payment = change.payment
+    over = payment.state in (*MONEY_TAKEN, State.FAILED, State.CANCELED)
+    if attempt.number >= payment.attempt_count or over or snapshot.status in REFUSALS:
+        return attempt
+    latest = payment.attempts.last_try()
+    same = latest is not None and latest.provider_reference == attempt.provider_reference
+    return latest if same and latest is not None else attempt
+
+
 def is_about(attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
     """True when a refusal is surely not that of an earlier try on the same PSP object: the PSP
     counts it higher, or names another charge. Where neither tells, it is not sure.
@@ -201,6 +224,16 @@ def is_about(attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
         return snapshot.attempt_number > attempt.earlier_try
     charge = snapshot.charge_reference
     return bool(charge) and charge != attempt.earlier_charge_reference
+
+
+def _may_be_the_try_before(
+    attempt: Attempt, snapshot: PaymentSnapshot, path: tuple[str, ...]
+) -> bool:
+    """True when a step or a wait may be that of a try which was refused since."""
+    over = attempt.state in (Attempt.State.DECLINED, Attempt.State.CANCELED)
+    early = snapshot.status in (ObservedStatus.REQUIRES_ACTION, ObservedStatus.PROCESSING)
+    begins = path[0] == "client_confirmed"
+    return begins and over and early and not _is_new_try(attempt, snapshot)
 
 
 def _is_new_try(attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
@@ -290,8 +323,14 @@ def _learn_settlement(change: Change, attempt: Attempt, snapshot: PaymentSnapsho
     payment = change.payment
     whole = payment.amount_captured_minor
     told = whole if snapshot.settled else min(whole, snapshot.amount_settled_minor)
+    if snapshot.settled and 0 < snapshot.amount_captured_minor < whole:
+        older = snapshot.amount_captured_minor < standing_minor(payment)
+        told = snapshot.amount_captured_minor if older else whole
     if told <= payment.amount_settled_minor:
-        return False
+        if payment.state != State.CAPTURED or payment.amount_settled_minor < whole:
+            return False
+        change.advance("psp_settled", attempt)  # all that was captured had settled before
+        return True
     if told < whole and payment.state == State.CAPTURED:
         settle(change, told)
         return True

@@ -106,7 +106,8 @@ def _is_old(dispute: Dispute, snapshot: DisputeSnapshot) -> bool:
     earlier_stage = _STAGES.index(snapshot.stage) < _STAGES.index(DisputeStage(dispute.stage))
     closed = dispute.state not in OPEN_DISPUTES
     opens = snapshot.status in (DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REVIEW)
-    return earlier_stage or (closed and opens and snapshot.stage == dispute.stage)
+    before_money = snapshot.funds_withdrawn_minor < dispute.withdrawn_minor
+    return earlier_stage or ((closed or before_money) and opens and snapshot.stage == dispute.stage)
 
 
 def _follow(dispute: Dispute, snapshot: DisputeSnapshot, *, is_new: bool) -> bool:
@@ -199,7 +200,8 @@ def _move_payment(
             _open_payment(change, attempt, state)
         return
     never_at_risk = dispute.stage == DisputeStage.INQUIRY
-    if never_at_risk or not (was_open or is_new):
+    last = state == State.DISPUTED and not any(_at_risk(row) for row in disputes_of(change))
+    if never_at_risk or not (was_open or is_new or last):
         if dispute.lost_minor == 0 and state == State.REVERSED:
             _undo(change, attempt)
         return

@@ -16,7 +16,7 @@ from payments.actions.facts import error_object
 from payments.amounts import amount_words
 from payments.machines import OPEN_REFUNDS, REFUND_EDGES, may, move
 from payments.models import Attempt, Payment, Refund
-from payments.providers.base import ProviderError
+from payments.providers.base import PaymentSnapshot, ProviderError
 from payments.providers.objects import RefundSnapshot, RefundStatus
 from payments.representation import refund_object
 from payments.states import State
@@ -34,6 +34,10 @@ _ANNOUNCEMENTS = {
     "canceled": "refund.failed",
 }
 GIVEN_UP = frozenset({"failed", "canceled"})
+NOT_MADE = ProviderError(
+    code="provider_not_executed",
+    message="The provider has no trace of this refund; nothing was given back.",
+)
 
 
 def observe_refund(change: Change, attempt: Attempt | None, snapshot: RefundSnapshot) -> bool:
@@ -51,8 +55,16 @@ def observe_refund(change: Change, attempt: Attempt | None, snapshot: RefundSnap
             f"{refund.pk} is {amount_words(refund.amount_minor, refund.currency)}; the provider "
             f"reports {amount_words(snapshot.amount_minor, snapshot.currency)}."
         )
+    newer = refund.succeeded_at is None or snapshot.version > refund.provider_version
     learnt = _bind(refund, snapshot)
     event = _EVENTS[snapshot.status]
+    if refund.state in GIVEN_UP and snapshot.status == RefundStatus.SUCCEEDED and newer:
+        if learnt:
+            change.keep(refund)
+        return change.contradict(
+            f"{refund.pk} is {refund.state} and its {refund.amount_minor} {refund.currency} are "
+            f"free again; the provider reports that {snapshot.provider_reference} succeeded."
+        )
     if refund.state == "succeeded" and snapshot.status in (
         RefundStatus.FAILED,
         RefundStatus.CANCELED,
@@ -112,7 +124,7 @@ def finish_refund(
         references=[("refund", refund.pk), ("provider_refund", refund.provider_reference)],
     )
     change.announce(_ANNOUNCEMENTS.get(refund.state, "refund.updated"), refund_object(refund))
-    _move_payment(change, attempt)
+    _move_payment(change, attempt, failed=event == "fail_late")
 
 
 def _give_up(change: Change, refund: Refund, was: str, error: ProviderError | None) -> None:
@@ -128,7 +140,7 @@ def _give_up(change: Change, refund: Refund, was: str, error: ProviderError | No
     change.book(partial(bookkeeping.refund_failed, refund=refund, was_taken=taken))
 
 
-def _move_payment(change: Change, attempt: Attempt | None) -> None:
+def _move_payment(change: Change, attempt: Attempt | None, *, failed: bool = False) -> None:
     """The payment follows where all, or no longer all, of its money is given back."""
     payment = change.payment
     state = State(payment.state)
@@ -139,6 +151,36 @@ def _move_payment(change: Change, attempt: Attempt | None) -> None:
         settled = payment.amount_settled_minor == payment.amount_captured_minor
         suffix = "_settled" if settled else ""
         change.advance(f"refund_failed_after_success{suffix}", attempt)
+    elif state == State.REVERSED and left_minor(payment) > 0 and failed:
+        settled = payment.amount_settled_minor == payment.amount_captured_minor
+        change.advance("reversal_undone" if settled else "reversal_undone_unsettled", attempt)
+
+
+def follow_given_back(change: Change, attempt: Attempt | None) -> None:
+    """A payment that comes to rest with all its money given back before is refunded."""
+    if change.payment.state in (State.CAPTURED, State.SETTLED):
+        _move_payment(change, attempt)
+
+
+def free_lost_refunds(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> bool:
+    """Give back what is reserved for refunds that the PSP surely never made: nobody asks for them
+    any more, their keys are forgotten, and the PSP's own list does not have them.
+    """
+    payment = change.payment
+    if snapshot.refunds is None or not payment.amount_refund_pending_minor:
+        return False
+    told = {refund.our_reference for refund in snapshot.refunds}
+    lost = payment.refunds.filter(state="requested", provider_reference="").exclude(pk__in=told)
+    freed = False
+    for refund in lost:
+        operations = payment.operations.filter(refund=refund)
+        if operations.filter(finished_at=None).exists():
+            continue
+        if operations.filter(key_expires_at__gt=change.now).exists():
+            continue
+        finish_refund(change, attempt, refund, "fail", NOT_MADE)
+        freed = True
+    return freed
 
 
 def left_minor(payment: Payment) -> int:

@@ -268,11 +268,15 @@ def review_path(change: Change, snapshot: PaymentSnapshot, *, decided: bool) -> 
     """How a review ends: by a person, or by the PSP's word where that was all that was missing."""
     payment = change.payment
     if snapshot.status == ObservedStatus.RETURNED and payment.amount_captured_minor:
-        return ("returned",)
+        known = returned_minor(change)
+        more = snapshot.amount_returned_minor > known if known else True
+        return ("returned",) if decided or more else ()
     open_kinds = set(payment.cases.filter(resolved_at=None).values_list("kind", flat=True))
     if not decided and not open_kinds & set(_WAITED_FOR_THE_PROVIDER):
         return ()
     path = DECISIONS.get(snapshot.status, ())
+    if decided and path and payment.amount_captured_minor and lost_minor(payment, snapshot):
+        path = ("resolve_reversed",)  # booked money that the PSP does not count any more
     if path == ("resolve_reversed",):
         if snapshot.amount_captured_minor:
             path = ("resolve_captured",)  # other captures stand

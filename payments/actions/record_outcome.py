@@ -244,10 +244,13 @@ def note_contradiction(
         change = Change(payment, cause=cause, now=now)
         if operation is not None and result is not None:
             _audit_response(change, operation, result)
-        change.contradict(words)
+        new = change.contradict(words)
         if can_take(payment.state, "integrity_mismatch"):
             change.advance("integrity_mismatch", attempt)
-        payment.poll_due_at = None
+        if new or payment.cases.filter(resolved_at=None).exists():
+            payment.poll_due_at = None
+        else:  # decided before: go on asking, ever more rarely
+            change.postpone_poll()
         change.write()
         if operation is None:
             return unfinished_answer(payment, attempt)

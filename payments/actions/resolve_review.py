@@ -21,6 +21,7 @@ from payments.actions.cancel_payment import plan_cancel
 from payments.actions.change import Cause, Change, Clock
 from payments.actions.confirm_payment import plan_confirmation
 from payments.actions.observe import ContradictoryNews, observe
+from payments.actions.polling import schedule_poll
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Payment, ReviewCase
 from payments.providers.base import ObservedStatus, PaymentSnapshot, Result
@@ -90,14 +91,19 @@ def _said(result: Result, snapshot: PaymentSnapshot | None) -> str:
 def cancel_reviewed_payment(payment_id: str, *, words: str, clock: Clock) -> Payment:
     """Cancel a payment in review at the PSP, or at once where the PSP has no object.
 
-    Raises FlorinError: payment_state_conflict, operation_in_flight.
+    Raises FlorinError: payment_state_conflict, operation_in_flight, review_state_conflict.
     """
+    found = _find_at_provider(payment_id)
     now, cause = clock(), Cause(type="review")
     with transaction.atomic(durable=True):
         payment = locked_payment(payment_id)
         check_allowed(payment, IN_REVIEW)
         change = Change(payment, cause=cause, now=now)
         change.audit("review.decided", {"decision": "cancel", "words": words})
+        attempt = current_attempt(payment)
+        if found and attempt is not None and not attempt.provider_reference:
+            attempt.provider_reference = found
+            attempt.save(update_fields=["provider_reference"])
         operation = plan_cancel(change, "requested_by_customer", now=now, event="reject")
         if operation is None:
             change.write()
@@ -105,6 +111,22 @@ def cancel_reviewed_payment(payment_id: str, *, words: str, clock: Clock) -> Pay
         commit_intent(change, operation)
     drive(operation, cause=cause, clock=clock)
     return Payment.objects.get(pk=payment_id)
+
+
+def _find_at_provider(payment_id: str) -> str:
+    """The PSP's object of a payment whose creation has no known outcome: it may hold or have taken
+    the payer's money, so nobody calls it canceled unasked. Empty: there surely is none.
+    """
+    payment = Payment.objects.select_related("provider_account").get(pk=payment_id)
+    check_allowed(payment, IN_REVIEW)
+    attempt = current_attempt(payment)
+    sent = payment.operations.filter(attempt=attempt).exists()
+    if attempt is None or attempt.provider_reference or not sent:
+        return ""
+    result = fetch(attempt)
+    if result.snapshot is None and not result.not_found:
+        raise FlorinError(ErrorCode.review_state_conflict, _said(result, None))
+    return result.snapshot.provider_reference if result.snapshot else ""
 
 
 def release_payment(payment_id: str, *, words: str, clock: Clock) -> Payment:
@@ -151,5 +173,8 @@ def close_case(case_id: str, *, words: str, clock: Clock) -> ReviewCase:
             )
         change = Change(payment, cause=Cause(type="review"), now=clock())
         change.close_case(case, words)
+        if payment.poll_due_at is None and not others.exists():
+            payment.poll_count = 0
+            schedule_poll(payment, now=change.now)
         change.write()
         return case
