@@ -139,6 +139,7 @@ LEDGER_KINDS: dict[str, str] = {
     "payment.capture_failed": "Money that was released did not hold: the merchant bears it",
     "payment.returned": "The payer's bank took the debit back: the merchant bears it",
     "payment.reversal_undone": "What was taken back came again: it is the merchant's",
+    "payment.provider_fee_owed": "The provider keeps its fee of a capture that was taken back",
     "payment.paid_directly": "The provider pays the merchant itself: our books let go of it",
     "refund.reserved": "A refund is promised: the merchant's money is set aside for it",
     "refund.taken": "The provider gave the refund to the payer, out of what it owes us",
