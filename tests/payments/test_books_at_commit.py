@@ -133,7 +133,9 @@ def test_a_payment_that_is_inserted_with_money_needs_its_entries_too(shop: Shop)
                 [payment.pk],
             )
 
-    with pytest.raises(IntegrityError, match=r"its ledger entries disagree|its rows say captured 0"):
+    with pytest.raises(
+        IntegrityError, match=r"its ledger entries disagree|its rows say captured 0"
+    ):
         copy()
 
 
