@@ -105,9 +105,18 @@ def cloned_database(databases: TestDatabases) -> Iterator[None]:
         yield
     finally:
         with _maintenance(databases.server) as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(databases.name))
-            )
+            _drop(connection, databases.name)
+
+
+def _drop(connection: psycopg.Connection, name: str) -> None:
+    """Drop a database with whoever is in it. Only a superuser may force autovacuum out; a drop
+    without force asks it to go and waits for it.
+    """
+    database = sql.Identifier(name)
+    try:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+    except psycopg.errors.InsufficientPrivilege:
+        connection.execute(sql.SQL("DROP DATABASE {}").format(database))
 
 
 def free_ports(count: int) -> list[int]:
