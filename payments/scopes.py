@@ -29,7 +29,8 @@ class Resource(NamedTuple):
 
 RESOURCES: dict[str, Resource] = {
     "payments": Resource(
-        "payments and their client secrets", "create, change, confirm, capture, cancel"
+        "payments, captures, review cases, client secrets",
+        "create, change, confirm, capture, raise, cancel",
     ),
     "refunds": Resource("refunds", "give money back"),
     "disputes": Resource("disputes", "hand in evidence, accept"),

@@ -75,6 +75,10 @@ class IllegalTransition(Exception):
     """A change asked for an edge that is not in payments.states.EDGES."""
 
 
+class ContradictoryNews(Exception):
+    """The PSP says something that our books cannot take in; a person must decide."""
+
+
 class StaleVersion(Exception):
     """The payment's row changed although it was locked: nobody may write past the lock."""
 

@@ -12,7 +12,8 @@ from datetime import timedelta
 from functools import partial
 
 from payments import bookkeeping
-from payments.actions.change import Change
+from payments.actions.change import Change, ContradictoryNews
+from payments.actions.lost_captures import captures_lost, lost_minor
 from payments.amounts import amount_words
 from payments.machines import OPEN_CAPTURES, STANDING_CAPTURES, move
 from payments.models import Attempt, Capture, Dispute, Payment
@@ -22,10 +23,6 @@ from payments.states import State
 
 # A payment in these states has no capture, whatever came before: no row has to be looked for.
 NEVER_CAPTURED = frozenset({State.CREATED, State.REQUIRES_ACTION, State.PROCESSING})
-
-
-class ContradictoryNews(Exception):
-    """The PSP says something that our books cannot take in; a person must decide."""
 
 
 def error_object(error: ProviderError) -> dict[str, str]:
@@ -304,7 +301,7 @@ def _reversed_by_provider(change: Change, attempt: Attempt, snapshot: PaymentSna
     """
     payment = change.payment
     lost = lost_minor(payment, snapshot)
-    captures = _captures_lost(payment, lost)
+    captures = captures_lost(payment, lost)
     for capture in captures:
         move(capture, "fail_late")
         change.keep(capture)
@@ -320,36 +317,6 @@ def _reversed_by_provider(change: Change, attempt: Attempt, snapshot: PaymentSna
         )
     payment.amount_reversed_minor += lost
     payment.platform_fee_minor -= sum(capture.platform_fee_minor for capture in captures)
-
-
-def lost_minor(payment: Payment, snapshot: PaymentSnapshot) -> int:
-    """How much of the captures that we hold for done the PSP no longer counts."""
-    return max(0, standing_minor(payment) - snapshot.amount_captured_minor)
-
-
-def standing_minor(payment: Payment) -> int:
-    """How much of what was captured did hold, as far as we know."""
-    return sum(payment.captures.filter(state="succeeded").values_list("amount_minor", flat=True))
-
-
-def _captures_lost(payment: Payment, lost: int) -> list[Capture]:
-    """The captures that make up what was lost, the latest of those that may. Raises
-    ContradictoryNews when no captures do.
-    """
-    # sum -> the fewest, latest captures that make it: as many sums as `lost` has units at most,
-    # where trying every combination would take years for a few dozen captures.
-    ways: dict[int, list[Capture]] = {0: []}
-    for capture in payment.captures.filter(state="succeeded").order_by("-number"):
-        for total, some in list(ways.items()):
-            reached = total + capture.amount_minor
-            known = ways.get(reached)
-            if reached <= lost and (known is None or len(some) + 1 < len(known)):
-                ways[reached] = [*some, capture]
-    if lost and lost in ways:
-        return ways[lost]
-    raise ContradictoryNews(
-        f"{amount_words(lost, payment.currency)} did not hold, which are no captures of ours"
-    )
 
 
 def _resolved_captured(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:

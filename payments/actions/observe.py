@@ -15,16 +15,15 @@ from datetime import datetime
 from functools import partial
 
 from payments import bookkeeping
-from payments.actions.change import Change
+from payments.actions.change import Change, ContradictoryNews
 from payments.actions.facts import (
-    ContradictoryNews,
     error_object,
     note_decline,
     prepare,
     settle,
-    standing_minor,
     take_in_second_loss,
 )
+from payments.actions.lost_captures import standing_minor
 from payments.actions.observe_dispute import observe_dispute
 from payments.actions.observe_refund import (
     follow_given_back,

@@ -13,7 +13,7 @@ from functools import partial
 from payments import bookkeeping
 from payments.actions.change import Change
 from payments.actions.facts import disputes_of
-from payments.actions.observe_refund import left_minor
+from payments.actions.observe_refund import follow_given_back, left_minor
 from payments.amounts import amount_words
 from payments.machines import DISPUTE_EDGES, LOST_DISPUTES, OPEN_DISPUTES, may, move
 from payments.models import Attempt, Dispute
@@ -247,8 +247,9 @@ def _close_payment(change: Change, attempt: Attempt | None, dispute: Dispute) ->
 
 
 def _undo(change: Change, attempt: Attempt | None) -> None:
-    """A lost case was won after all and something is left again."""
+    """A lost case was won after all: what is left is ours again, or was refunded meanwhile."""
     payment = change.payment
-    if left_minor(payment) > 0:
+    if left_minor(payment) > 0 or not payment.amount_reversed_minor:
         settled = payment.amount_settled_minor == payment.amount_captured_minor
         change.advance("reversal_undone" if settled else "reversal_undone_unsettled", attempt)
+        follow_given_back(change, attempt)

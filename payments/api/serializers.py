@@ -168,7 +168,8 @@ class PaymentObject(serializers.Serializer[Any]):
     )
     status = serializers.ChoiceField(choices=PAYMENT_STATUSES)
     outcome = serializers.CharField(
-        allow_null=True, help_text="`pending` or `unknown` while the provider has not decided."
+        allow_null=True,
+        help_text="`pending`, `unknown` or `not_sent` while the provider has not decided.",
     )
     amount_minor = serializers.IntegerField()
     currency = serializers.CharField()
@@ -192,7 +193,12 @@ class PaymentObject(serializers.Serializer[Any]):
     payment_method = serializers.DictField(allow_null=True)
     next_action = serializers.DictField(allow_null=True)
     last_error = LastErrorObject(allow_null=True)
-    cancellation_reason = serializers.CharField(allow_null=True)
+    cancellation_reason = serializers.CharField(
+        allow_null=True,
+        help_text="As asked (`requested_by_customer`, `abandoned`, `duplicate`, `fraudulent`), "
+        "`intent_expired` (nobody paid in time), `expired` (the hold ran out), "
+        "`canceled_at_provider`, or the provider's own word.",
+    )
     review_reason = serializers.CharField(allow_null=True)
     provider = ProviderObject()
     version = serializers.IntegerField()

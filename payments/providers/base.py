@@ -72,7 +72,6 @@ class ObservedStatus(enum.StrEnum):
 class Capabilities:
     """What a PSP can do, as facts the actions read instead of asking which PSP it is."""
 
-    capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
     partial_capture: bool = False
     multiple_captures: bool = False  # several partial captures of one authorization
     void_after_capture: bool = False  # cancel takes back a capture that is not settled yet

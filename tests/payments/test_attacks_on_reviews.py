@@ -1,4 +1,4 @@
-"""Reviews attacked: each has a way out, none is ended by anything but a person's decision."""
+"""Reviews attacked: each has a way out, and old news ends none of them."""
 
 from __future__ import annotations
 

@@ -63,6 +63,19 @@ def test_two_captures_of_a_part_never_take_more_than_is_held(shop: Shop, _round:
     assert moved(shop, payment, "capture") == 2500
 
 
+def test_forty_over_captures_in_a_row_never_take_more_than_is_held(shop: Shop) -> None:
+    payment = shop.created(capture_method="manual")
+
+    def capture() -> Any:
+        return shop.capture(payment.pk, 2500, final=False)
+
+    for _ in range(40):
+        at_once(capture, capture)
+        assert moved(shop, payment, "capture") <= 4200
+    assert moved(shop, payment, "capture") == 2500
+    assert shop.capture(payment.pk).body["amount_captured_minor"] == 4200
+
+
 @pytest.mark.parametrize("_round", range(ROUNDS))
 def test_two_full_refunds_give_the_money_back_once(shop: Shop, _round: int) -> None:
     payment = settled(shop)
