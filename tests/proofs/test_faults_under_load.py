@@ -1,6 +1,7 @@
 """Nothing is lost and nothing doubled when everything dies in the middle of payments.
 
-The suite's run is small; `make prove` runs the whole one. FLORIN_PROOF_SEED repeats a run's
+Both runs take minutes, so they belong to `make prove`; kill points and killed sweepers are in the
+suite. FLORIN_PROOF_SEED repeats a run's
 amounts and choices (what threads and processes do meanwhile is not in its power).
 """
 
@@ -21,6 +22,7 @@ def _seed() -> int:
 
 # A web process that is killed leaves its key leased for a minute, and the same payment may be hit
 # three times in a row.
+@pytest.mark.prove
 @pytest.mark.timeout(330)
 def test_forty_payments_survive_killed_processes_a_flushed_redis_and_a_restarted_database(
     tmp_path: Path,
