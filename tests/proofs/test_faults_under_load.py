@@ -1,8 +1,8 @@
 """Nothing is lost and nothing doubled when everything dies in the middle of payments.
 
 Both runs take minutes, so they belong to `make prove`; kill points and killed sweepers are in the
-suite. FLORIN_PROOF_SEED repeats a run's
-amounts and choices (what threads and processes do meanwhile is not in its power).
+suite. FLORIN_PROOF_SEED repeats a run's amounts and choices (what threads and processes do
+meanwhile is not in its power).
 """
 
 from __future__ import annotations
