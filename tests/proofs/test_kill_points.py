@@ -48,8 +48,10 @@ def database(databases: TestDatabases, sandbox_psp: RunningProcess) -> Iterator[
 
 @pytest.fixture
 def shop(database: None) -> Shop:
-    """A shop there."""
-    return open_shop()
+    """A shop there, whose provider settles when a case asks for it and not by the wall clock."""
+    shop = open_shop()
+    shop.settings(settle_after_seconds=50)
+    return shop
 
 
 def die_in_request(shop: Shop, operation: str, parameters: dict[str, Any], point: str) -> str:
