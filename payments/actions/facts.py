@@ -13,10 +13,11 @@ from functools import partial
 
 from payments import bookkeeping
 from payments.actions.change import Change, ContradictoryNews
+from payments.actions.given_back import is_given_back, returned_minor
 from payments.actions.lost_captures import captures_lost, lost_minor
 from payments.amounts import amount_words
 from payments.machines import OPEN_CAPTURES, STANDING_CAPTURES, move
-from payments.models import Attempt, Capture, Dispute, Payment
+from payments.models import Attempt, Capture, Payment
 from payments.providers import provider_for
 from payments.providers.base import ObservedStatus, PaymentSnapshot, ProviderError
 from payments.states import State
@@ -104,10 +105,6 @@ def take_back(change: Change, amount_minor: int, kind: str) -> None:
     """Money of ours is gone for good."""
     change.payment.amount_reversed_minor += amount_minor
     change.book(partial(bookkeeping.taken_back, amount_minor=amount_minor, kind=kind))
-
-
-def _nothing(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
-    """The edge itself says all."""
 
 
 def _submitted(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
@@ -306,7 +303,7 @@ def _reversed_by_provider(change: Change, attempt: Attempt, snapshot: PaymentSna
         move(capture, "fail_late")
         change.keep(capture)
     payment.amount_capturable_minor = snapshot.amount_capturable_minor
-    if payment.amount_settled_minor or _is_given_back(payment):
+    if payment.amount_settled_minor or is_given_back(payment):
         take_back(change, lost, "payment.capture_failed")
         return
     for capture in captures:
@@ -386,21 +383,6 @@ def take_in_second_loss(change: Change, attempt: Attempt, snapshot: PaymentSnaps
     return False
 
 
-def returned_minor(change: Change) -> int:
-    """How much of what was taken back was not lost in disputes: returns, captures that failed."""
-    payment = change.payment
-    if not payment.amount_reversed_minor:
-        return 0
-    return payment.amount_reversed_minor - sum(row.lost_minor for row in disputes_of(change))
-
-
-def disputes_of(change: Change) -> list[Dispute]:
-    """The payment's disputes as they are with this change."""
-    kept = {dispute.pk: dispute for dispute in change.kept(Dispute)}
-    stored = change.payment.disputes.exclude(pk__in=kept)
-    return [*stored, *kept.values()]
-
-
 def _late_money(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> None:
     payment = change.payment
     payment.review_reason = (
@@ -408,17 +390,8 @@ def _late_money(change: Change, attempt: Attempt, snapshot: PaymentSnapshot) -> 
     )
 
 
-def _is_given_back(payment: Payment) -> bool:
-    return bool(
-        payment.amount_refunded_minor
-        or payment.amount_refund_pending_minor
-        or payment.amount_disputed_minor
-        or payment.amount_reversed_minor
-    )
-
-
 def _refuse_if_given_back(payment: Payment, words: str) -> None:
-    if payment.amount_settled_minor or _is_given_back(payment):
+    if payment.amount_settled_minor or is_given_back(payment):
         raise ContradictoryNews(f"{words} whose money we have booked as settled or given back")
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from payments import bookkeeping
 from payments.actions.change import Change
-from payments.actions.facts import disputes_of
+from payments.actions.given_back import disputes_of
 from payments.actions.observe_refund import follow_given_back, left_minor
 from payments.amounts import amount_words
 from payments.machines import DISPUTE_EDGES, LOST_DISPUTES, OPEN_DISPUTES, may, move

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from payments.actions.change import Change, ContradictoryNews
-from payments.actions.facts import returned_minor
+from payments.actions.given_back import returned_minor
 from payments.actions.lost_captures import lost_minor
 from payments.models import Payment, ProviderOperation, ReviewCase
 from payments.providers import provider_for
