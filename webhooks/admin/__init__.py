@@ -1,0 +1,16 @@
+"""The event pipeline in the back office: what came in, what happened, who was told, what is stuck.
+
+Mental model: pages to look at, plus verbs where a person can mend something; a verb calls one
+function of this app, once per click. Payloads are shown with their secrets masked.
+
+reading       what the pages share
+events        provider events, domain events, our handlers
+merchants     endpoints, deliveries, attempts
+dead_letters  what waits for a person
+"""
+
+from __future__ import annotations
+
+from webhooks.admin import dead_letters, events, merchants
+
+__all__ = ["dead_letters", "events", "merchants"]

@@ -1,0 +1,145 @@
+"""Events in the back office: what came in, what happened here, and who was told."""
+
+from __future__ import annotations
+
+import json
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from audit.redaction import UnsupportedValue
+from webhooks.admin.reading import ReadingRoom, Rows, link, pretty, without_secrets
+from webhooks.models import DomainEvent, EventDelivery, InboxEvent, MerchantDelivery
+
+
+class EventDeliveryRows(Rows):
+    """Our own handlers of an event."""
+
+    model = EventDelivery
+    verbose_name_plural = "Handlers"
+    ordering = ("handler",)
+    fields = ("handler", "status", "policy", "failures", "interruptions", "due_at", "reason")
+
+
+class MerchantDeliveryRows(Rows):
+    """The endpoints an event is sent to."""
+
+    model = MerchantDelivery
+    verbose_name_plural = "Merchant deliveries"
+    ordering = ("id",)
+    fields = ("page", "endpoint", "status", "attempts", "due_at", "reason", "finished_at")
+
+    @display(description="delivery")
+    def page(self, row: MerchantDelivery) -> SafeString:
+        """A link to the delivery with its attempts."""
+        return link(row)
+
+
+@admin.register(DomainEvent)
+class DomainEventAdmin(ReadingRoom):
+    """Domain events with their handlers and merchant deliveries."""
+
+    list_display = ("id", "occurred_at", "type", "about", "number", "livemode")
+    list_filter = ("livemode", "aggregate_type")
+    search_fields = ("id__exact", "aggregate_id__exact", "owner__exact")
+    search_help_text = "The whole id of an event, of what it is about, or of a merchant"
+    ordering = ("-id",)
+    fields = (
+        ("id", "type"),
+        ("aggregate_type", "aggregate_id", "seq"),
+        ("owner", "livemode"),
+        ("occurred_at", "created_at", "causation_id"),
+        "content",
+    )
+    readonly_fields = ("content",)
+    inlines = (EventDeliveryRows, MerchantDeliveryRows)
+
+    @display(description="about")
+    def about(self, event: DomainEvent) -> str:
+        """The id of what it tells of."""
+        return event.aggregate_id
+
+    @display(description="number")
+    def number(self, event: DomainEvent) -> int:
+        """Its place among the events of the same thing."""
+        return event.seq
+
+    @display(description="payload")
+    def content(self, event: DomainEvent) -> SafeString:
+        """The payload, readable, secrets masked."""
+        return pretty(event.payload)
+
+
+@admin.register(InboxEvent)
+class InboxEventAdmin(ReadingRoom):
+    """Provider events as they came over the wire, and what became of them."""
+
+    list_display = (
+        "id",
+        "received_at",
+        "provider",
+        "event_type",
+        "subject",
+        "state",
+        "failures",
+        "payment_id",
+    )
+    list_filter = ("status", "provider")
+    search_fields = ("id__exact", "event_id__exact", "payment_id__exact")
+    search_help_text = "The whole id: ours, the provider's, or the payment's"
+    ordering = ("-id",)
+    fields = (
+        ("id", "provider", "account_id"),
+        ("event_id", "event_type", "subject"),
+        ("received_at", "finished_at", "due_at"),
+        ("state", "reason"),
+        ("failures", "deferrals", "interruptions"),
+        "payment_id",
+        "content",
+        "shown_headers",
+        "error",
+    )
+    readonly_fields = ("state", "content", "shown_headers")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InboxEvent]:
+        """The list does without the bodies."""
+        rows: QuerySet[InboxEvent] = super().get_queryset(request)
+        return rows.defer("raw", "headers", "error")
+
+    @display(description="body")
+    def content(self, event: InboxEvent) -> SafeString:
+        """The body: JSON readable and with its secrets masked, anything else as text."""
+        raw = bytes(event.raw)
+        try:
+            return pretty(json.loads(raw, parse_float=str))
+        except (ValueError, UnsupportedValue):
+            return format_html("<pre>{}</pre>", raw.decode("utf-8", "replace"))
+
+    @display(description="headers")
+    def shown_headers(self, event: InboxEvent) -> SafeString:
+        """The headers; signatures and credentials are hidden."""
+        return pretty(without_secrets(event.headers))
+
+
+@admin.register(EventDelivery)
+class EventDeliveryAdmin(ReadingRoom):
+    """Deliveries of domain events to our own handlers."""
+
+    list_display = ("id", "event_id", "handler", "policy", "state", "failures", "due_at", "reason")
+    list_filter = ("status", "policy")
+    search_fields = ("event__id__exact", "lane__exact")
+    search_help_text = "The whole id of an event"
+    ordering = ("-id",)
+    fields = (
+        ("event", "handler", "policy"),
+        ("lane", "seq"),
+        ("state", "due_at", "finished_at"),
+        ("failures", "interruptions"),
+        "reason",
+        "error",
+    )
+    readonly_fields = ("state",)
