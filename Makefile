@@ -1,6 +1,6 @@
 # Florin's commands. `make help` lists them; each sets up what it needs by itself.
 #   PYTHON=python3.12   which Python the virtual environment is made with
-#   PORT=8100           where `make run` serves (the sandbox provider listens on PORT + 10)
+#   PORT=8100           where `make run` serves (the sandbox provider listens on PORT + 10, live status on PORT + 30)
 #   ONCE=1              `make run` ends after the sample payment, with its status
 #   WORKERS=3           how many test processes run at once
 

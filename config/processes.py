@@ -35,6 +35,11 @@ def web(*, port: int, workers: int, static_folder: Path, host: str = "127.0.0.1"
     ]
 
 
+def stream(*, port: int, host: str = "127.0.0.1") -> list[str]:
+    """Live status for payers' pages: granian serving ASGI, one process."""
+    return [*_MANAGE, "serve_streams", "--host", host, "--port", str(port)]
+
+
 def worker(*, concurrency: int = 2) -> list[str]:
     """The Celery worker: executes what a message woke it for."""
     return [

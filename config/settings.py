@@ -284,6 +284,17 @@ FLORIN_TOO_BUSY_OPERATIONS = env.int("FLORIN_TOO_BUSY_OPERATIONS", 10_000)
 FLORIN_TOO_BUSY_INBOX_SECONDS = env.float("FLORIN_TOO_BUSY_INBOX_SECONDS", 300.0)
 FLORIN_TOO_BUSY_POOL_WAITING = env.int("FLORIN_TOO_BUSY_POOL_WAITING", 8)
 FLORIN_WEBHOOK_BUSY_INBOX_SECONDS = env.float("FLORIN_WEBHOOK_BUSY_INBOX_SECONDS", 1800.0)
+# Live status (payments.api.stream): where payers' pages reach the stream process, how often an
+# idle stream says that it is alive, and when one ends by itself: after so long at most, and so
+# long after the payment has come to an end.
+FLORIN_STREAM_URL = env.str("FLORIN_STREAM_URL", FLORIN_BASE_URL)
+FLORIN_STREAM_HEARTBEAT_SECONDS = env.float("FLORIN_STREAM_HEARTBEAT_SECONDS", 15.0)
+FLORIN_STREAM_SECONDS_MAX = env.float("FLORIN_STREAM_SECONDS_MAX", 1800.0)
+FLORIN_STREAM_GRACE_SECONDS = env.float("FLORIN_STREAM_GRACE_SECONDS", 30.0)
+# Streams that one process has open at a time, in all, per publishable key and per payment.
+FLORIN_STREAMS_MAX = env.int("FLORIN_STREAMS_MAX", 2000)
+FLORIN_STREAMS_MAX_PER_KEY = env.int("FLORIN_STREAMS_MAX_PER_KEY", 1000)
+FLORIN_STREAMS_MAX_PER_PAYMENT = env.int("FLORIN_STREAMS_MAX_PER_PAYMENT", 10)
 # What opens /metrics from another machine; without it only this machine may read them.
 FLORIN_METRICS_TOKEN = env.str("FLORIN_METRICS_TOKEN", "")
 REST_FRAMEWORK: dict[str, Any] = {
@@ -331,7 +342,7 @@ CORS_URLS_REGEX = r"^/v1/client/.*$"
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_METHODS = ["GET", "POST", "OPTIONS"]
-CORS_ALLOW_HEADERS = ["authorization", "client-secret", "content-type"]
+CORS_ALLOW_HEADERS = ["authorization", "client-secret", "content-type", "last-event-id"]
 CORS_EXPOSE_HEADERS = [
     "Request-Id",
     "Florin-Version",

@@ -30,7 +30,7 @@ def payment_for(merchant: Merchant, livemode: bool, payment_id: str) -> Payment:
             pk=payment_id, merchant=merchant, livemode=livemode
         )
     except Payment.DoesNotExist:
-        raise _not_found(payment_id) from None
+        raise no_such_payment(payment_id) from None
 
 
 def locked_payment_for(merchant: Merchant, livemode: bool, payment_id: str) -> Payment:
@@ -42,7 +42,7 @@ def locked_payment_for(merchant: Merchant, livemode: bool, payment_id: str) -> P
             .get(pk=payment_id, merchant=merchant, livemode=livemode)
         )
     except Payment.DoesNotExist:
-        raise _not_found(payment_id) from None
+        raise no_such_payment(payment_id) from None
 
 
 def dispute_for(merchant: Merchant, livemode: bool, dispute_id: str) -> Dispute:
@@ -150,5 +150,6 @@ def _customer(
         ) from None
 
 
-def _not_found(payment_id: str) -> FlorinError:
+def no_such_payment(payment_id: str) -> FlorinError:
+    """What is said of a payment that is not there, or not there for whoever asks."""
     return FlorinError(ErrorCode.not_found, f"No such payment: {payment_id!r}.", param="id")

@@ -75,12 +75,13 @@ def prepare() -> TestDatabases:
         name=name,
         servers=_own_addresses(server, name, _own_redis_database(server.redis_url)),
     )
-    receiver_port, web_port, sandbox_port = free_ports(3)
+    receiver_port, web_port, sandbox_port, stream_port = free_ports(4)
     os.environ |= {
         **stored_secrets(_folder(), create=True),
         **databases.servers.environment(),
         "FLORIN_BASE_URL": f"http://127.0.0.1:{web_port}",
         "FLORIN_SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
+        "FLORIN_STREAM_URL": f"http://127.0.0.1:{stream_port}",
         "FLORIN_WEBHOOK_ALLOWED_HOSTS": f"127.0.0.1:{receiver_port}",
         # Tests leave news unapplied on purpose; those of backpressure set their own limits.
         "FLORIN_TOO_BUSY_INBOX_SECONDS": "86400",

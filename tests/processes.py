@@ -119,6 +119,44 @@ def web(
         yield child
 
 
+@contextlib.contextmanager
+def running_stream(
+    url: str, *, log_path: Path, settings: Mapping[str, str]
+) -> Iterator[RunningProcess]:
+    """A stream process at a loopback URL, with `settings` over the environment of the tests."""
+    with running(
+        processes.stream(port=urlsplit(url).port or 0),
+        log_path=log_path,
+        environment={**os.environ, **settings},
+        url=url,
+        ready_path="/healthz",
+    ) as child:
+        yield child
+
+
+@pytest.fixture(scope="session")
+def stream(
+    databases: TestDatabases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningProcess]:
+    """The stream process at settings.FLORIN_STREAM_URL, in a hurry: what takes it minutes in
+    operation takes it seconds. PostgreSQL knows its connections by the name `florin-stream`.
+    """
+    settings = {
+        "FLORIN_STREAM_HEARTBEAT_SECONDS": "0.5",
+        "FLORIN_STREAM_GRACE_SECONDS": "1.5",
+        "DATABASE_URL": named_connections(os.environ["DATABASE_URL"], "florin-stream"),
+    }
+    log_path = tmp_path_factory.mktemp("stream") / "stream.log"
+    url = os.environ["FLORIN_STREAM_URL"]
+    with running_stream(url, log_path=log_path, settings=settings) as child:
+        yield child
+
+
+def named_connections(database_url: str, name: str) -> str:
+    """A database URL whose connections PostgreSQL shows under a name."""
+    return f"{database_url}{'&' if '?' in database_url else '?'}application_name={name}"
+
+
 @pytest.fixture(scope="session")
 def sweeper(
     databases: TestDatabases, tmp_path_factory: pytest.TempPathFactory

@@ -15,6 +15,7 @@ import pytest
 from django.core.management import get_commands
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from payments import state_diagram
@@ -23,6 +24,7 @@ from payments.actions.announcements import (
     ANNOUNCEMENTS_OF_EDGES,
     SETTLED_IN_PLACE,
 )
+from payments.api import stream_metrics
 from payments.api.openapi import document_text
 from payments.errors import ErrorCode, ErrorType
 from payments.machines import CAPTURE_EDGES, DISPUTE_EDGES, REFUND_EDGES, DisputeState
@@ -176,9 +178,10 @@ def test_every_other_address_is_named_somewhere_in_the_documents() -> None:
 def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
     response = Client(REMOTE_ADDR="127.0.0.1").get("/metrics")
     assert response.status_code == 200
+    of_streams = generate_latest(stream_metrics.REGISTRY)
     exposed = {
         family.name + ("_total" if family.type == "counter" else "")
-        for family in text_string_to_metric_families(response.content.decode())
+        for family in text_string_to_metric_families((response.content + of_streams).decode())
         if family.name.startswith("florin_")
     }
     told = {name for name in first_cells(page("metrics.md")) if name.startswith("florin_")}

@@ -18,7 +18,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from audit import log
-from webhooks import handler_runs, lanes, wakeup
+from webhooks import changes, handler_runs, lanes, wakeup
 from webhooks.handler_runs import DrainResult
 from webhooks.handlers import listening_to
 from webhooks.models import EventDelivery
@@ -85,6 +85,7 @@ def emit(
         ],
     )
     wakeup.notify_on_commit("outbox")
+    changes.tell_on_commit(aggregate_id)
     return EmittedEvent(id=event_id, seq=seq)
 
 

@@ -108,12 +108,20 @@ def _claim_job(name: str, every_seconds: float, *, now: datetime) -> int | None:
 
 def beat(*, role: str, started_at: datetime, passes: int, now: datetime) -> None:
     """Say that this process has just done its work; forgets processes silent for a day."""
-    process = f"{role}:{socket.gethostname()}:{os.getpid()}"
     Heartbeat.objects.update_or_create(
-        process=process,
+        process=_process_name(role),
         defaults={"role": role, "started_at": started_at, "beat_at": now, "passes": passes},
     )
     Heartbeat.objects.filter(beat_at__lt=now - HEARTBEAT_KEPT).delete()
+
+
+def leave(role: str) -> None:
+    """Say that this process ends as it should, so that nobody misses it."""
+    Heartbeat.objects.filter(process=_process_name(role)).delete()
+
+
+def _process_name(role: str) -> str:
+    return f"{role}:{socket.gethostname()}:{os.getpid()}"
 
 
 class Sweeper:

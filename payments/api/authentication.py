@@ -15,10 +15,12 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -134,6 +136,19 @@ def find_caller(key: str, *, now: datetime) -> Caller:
     if caller.merchant.status != Merchant.Status.ACTIVE:
         raise FlorinError(ErrorCode.merchant_suspended)
     return caller
+
+
+def digests_in_force(digests: Collection[str], *, now: datetime) -> set[str]:
+    """Which of these keys, by their SHA-256, would be let in now: neither revoked nor expired, and
+    of an active merchant. One statement, past the cache.
+    """
+    keys = ApiKey.objects.filter(
+        hashed_key__in=digests,
+        revoked_at__isnull=True,
+        merchant__status=Merchant.Status.ACTIVE,
+    )
+    unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+    return set(keys.filter(unexpired).values_list("hashed_key", flat=True))
 
 
 def forget_callers() -> None:

@@ -150,6 +150,7 @@ CLIENT_PAYMENT: dict[str, Any] = {
     "last_error": None,
     "provider": PAYMENT["provider"],
     "provider_client_secret": "pi_8Zr2mQ_secret_h41k...",
+    "stream_url": f"https://florin.example/v1/client/payments/{PAYMENT_ID}/stream",
 }
 
 RETURNED_CLIENT_PAYMENT: dict[str, Any] = {**CLIENT_PAYMENT, "status": "processing"}

@@ -71,10 +71,12 @@ def _redis() -> dict[str, Any]:
 
 
 def _processes(now: datetime) -> dict[str, dict[str, Any]]:
-    """The worker and the sweeper, by the last sign of life of any process of the role."""
+    """The worker and the sweeper, by the last sign of life of any process of the role; the stream
+    process too where one runs, for it need not.
+    """
     seen = backlog.last_heartbeats()
     checks: dict[str, dict[str, Any]] = {}
-    for role in ("worker", "sweeper"):
+    for role in ("worker", "sweeper", *(["stream"] if "stream" in seen else [])):
         beat_at = seen.get(role)
         if beat_at is None:
             checks[role] = {"status": "degraded", "reason": "has never been seen"}

@@ -55,7 +55,11 @@ def observe_request(*, route: str, method: str, status: int, seconds: float) -> 
 
 def metrics(request: HttpRequest) -> HttpResponse:
     """The exposition, or 404 for whoever may not see it."""
-    if not _allowed(request):
+    if not may_read(
+        authorization=request.headers.get("Authorization", ""),
+        remote_address=request.META.get("REMOTE_ADDR", ""),
+        forwarded="X-Forwarded-For" in request.headers,
+    ):
         return HttpResponse(status=404)
     shared = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -66,15 +70,15 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(counters + generate_latest(database), content_type=CONTENT_TYPE_LATEST)
 
 
-def _allowed(request: HttpRequest) -> bool:
+def may_read(*, authorization: str, remote_address: str, forwarded: bool) -> bool:
+    """Whether a request with this Authorization header, from this address, may see metrics."""
     token = settings.FLORIN_METRICS_TOKEN
-    presented = request.headers.get("Authorization", "")
     if token:
-        return hmac.compare_digest(presented.encode(), f"Bearer {token}".encode())
+        return hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
     # Behind a proxy every request comes from the machine itself, so there only a token helps.
-    if settings.FLORIN_BEHIND_TLS or "X-Forwarded-For" in request.headers:
+    if settings.FLORIN_BEHIND_TLS or forwarded:
         return False
     try:
-        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+        return ipaddress.ip_address(remote_address).is_loopback
     except ValueError:
         return False

@@ -244,6 +244,9 @@ class ClientPaymentObject(serializers.Serializer[Any]):
     last_error = LastErrorObject(allow_null=True)
     provider = ProviderObject()
     provider_client_secret = serializers.CharField(allow_null=True)
+    stream_url = serializers.CharField(
+        help_text="Where the same object is told live (docs/live-status.md)."
+    )
 
 
 class EventDataObject(serializers.Serializer[Any]):

@@ -35,7 +35,7 @@ def port() -> int:
     """A port whose neighbours, for the sandbox and the demo merchant, are free as well."""
     while True:
         (port,) = free_ports(1)
-        if port < 65_000 and not any(_listens(port + offset) for offset in (10, 20)):
+        if port < 65_000 and not any(_listens(port + offset) for offset in (10, 20, 30)):
             return port
 
 
@@ -106,6 +106,7 @@ def test_it_serves_survives_a_kill_and_leaves_nothing_behind(home: Path, port: i
             printed += line
         assert "did NOT go as it should" not in printed
         assert answers(f"http://127.0.0.1:{port}/readyz")
+        assert answers(f"http://127.0.0.1:{port + 30}/readyz")
         demo_file = home / "demo.json"
         assert stat.S_IMODE(demo_file.stat().st_mode) == 0o600
         demo = json.loads(demo_file.read_text())

@@ -37,8 +37,10 @@ _WATCH_SECONDS = 0.2
 _OTHER_RUN_STOPS_SECONDS = 40
 _SANDBOX_PORT_OFFSET = 10
 _RECEIVER_PORT_OFFSET = 20
+_STREAM_PORT_OFFSET = 30
 _SHOWN = (
     "base_url",
+    "stream_url",
     "secret_key",
     "publishable_key",
     "admin_url",
@@ -146,6 +148,12 @@ def _programs(folder: Path, port: int, environment: Mapping[str, str]) -> list[P
             ready_url=f"http://127.0.0.1:{port}/readyz",
         ),
         Program(
+            name="stream",
+            command=processes.stream(port=port + _STREAM_PORT_OFFSET),
+            environment=environment,
+            ready_url=f"http://127.0.0.1:{port + _STREAM_PORT_OFFSET}/readyz",
+        ),
+        Program(
             name="worker",
             command=processes.worker(),
             environment=environment,
@@ -168,6 +176,7 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
     """
     ports = {
         "FLORIN_BASE_URL": f"http://localhost:{port}",
+        "FLORIN_STREAM_URL": f"http://localhost:{port + _STREAM_PORT_OFFSET}",
         "FLORIN_SANDBOX_URL": f"http://127.0.0.1:{port + _SANDBOX_PORT_OFFSET}",
         # Where the sample payment's merchant listens for its webhooks.
         "FLORIN_WEBHOOK_ALLOWED_HOSTS": f"127.0.0.1:{port + _RECEIVER_PORT_OFFSET}",
@@ -182,12 +191,13 @@ def _require_ports(port: int) -> None:
         (port, "the web process"),
         (port + _SANDBOX_PORT_OFFSET, "the sandbox payment provider"),
         (port + _RECEIVER_PORT_OFFSET, "the demo merchant's webhooks"),
+        (port + _STREAM_PORT_OFFSET, "live status"),
     ):
         require_free_port(
             number,
             purpose=purpose,
             way_out="end what uses it, or choose others with `make run PORT=8100` (web on 8100, "
-            "the others on 8110 and 8120).",
+            "the others on 8110, 8120 and 8130).",
         )
 
 

@@ -4,6 +4,7 @@ Mental model: the publishable key names the merchant and the mode, the client se
 The secret comes in a header, because addresses end up in logs and histories. The answer holds
 what the provider's own script needs to confirm, and nothing about the merchant's books. Telling
 that the payer is back moves no money and changes nothing twice, so it takes no Idempotency-Key.
+The live stream of the same payment (payments.api.stream) is served by a process of its own.
 """
 
 from __future__ import annotations
@@ -15,29 +16,13 @@ from payments.access import current_attempt, payment_for
 from payments.actions.update_payment import note_payer_return
 from payments.api import payment_schema as schema
 from payments.api.authentication import caller_of
+from payments.api.client_payment import client_payment, require_client_secret
 from payments.api.fields import validated
 from payments.api.once import clock
 from payments.api.pagination import read_query
 from payments.api.serializers import NoParametersBody
 from payments.api.views.base import PublishableKeyView
-from payments.errors import ErrorCode, FlorinError
 from payments.models import Payment
-from payments.representation import client_secret_matches, client_secrets, payment_object
-
-CLIENT_MEMBERS = (
-    "id",
-    "object",
-    "livemode",
-    "status",
-    "amount_minor",
-    "currency",
-    "capture_method",
-    "description",
-    "return_url",
-    "next_action",
-    "last_error",
-    "provider",
-)
 
 
 class ClientPayment(PublishableKeyView):
@@ -64,26 +49,12 @@ class ClientPaymentReturn(PublishableKeyView):
 
 def _payment(request: Request, payment_id: str) -> Payment:
     """The payment that the client secret in the header opens. Raises FlorinError."""
-    presented = request.META.get("HTTP_CLIENT_SECRET", "")
-    if not presented:
-        raise FlorinError(
-            ErrorCode.parameter_invalid,
-            "Send the payment's client_secret in the header Client-Secret.",
-            param="Client-Secret",
-        )
-    if not client_secret_matches(payment_id, presented):
-        # The same words as for a payment that does not exist: the secret is the permission.
-        raise FlorinError(ErrorCode.not_found, f"No such payment: {payment_id!r}.", param="id")
+    require_client_secret(payment_id, request.META.get("HTTP_CLIENT_SECRET", ""))
     caller = caller_of(request)
     return payment_for(caller.merchant, caller.livemode, payment_id)
 
 
 def _shown(payment: Payment) -> Response:
-    attempt = current_attempt(payment)
-    shown = payment_object(payment, attempt)
-    answer = {name: shown[name] for name in CLIENT_MEMBERS}
-    secrets = client_secrets(payment.pk, attempt)
-    answer["provider_client_secret"] = secrets["provider_client_secret"]
-    response = Response(answer)
+    response = Response(client_payment(payment, current_attempt(payment)))
     response["Cache-Control"] = "no-store"
     return response

@@ -58,6 +58,7 @@ class Command(BaseCommand):
             known.update(_administrator(known))
             call_command("create_staff_groups")
         known["base_url"] = settings.FLORIN_BASE_URL
+        known["stream_url"] = settings.FLORIN_STREAM_URL
         known["admin_url"] = f"{settings.FLORIN_BASE_URL}/admin/"
         write_demo_file(known)
         self.stdout.write(f"Demo data is ready; keys and logins: {DEMO_FILE}")
