@@ -129,19 +129,32 @@ DATABASES = {
 
 # --- Redis and Celery ---------------------------------------------------------------------------
 # PostgreSQL is the queue, Redis only wakes the workers: every line here answers a way in which
-# Celery on Redis loses or repeats tasks (docs/events-pipeline.md).
+# Celery on Redis loses or repeats tasks (docs/events-pipeline.md, whose table a test compares).
 REDIS_URL = env.str("REDIS_URL")
 CELERY_BROKER_URL = REDIS_URL
+# Nothing is ever read back from a task: what became of it stands in PostgreSQL.
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
+# A message is forgotten when its task has ended, and comes back when its process was killed.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# A task that raised or took too long is over all the same: the row is still due, and a message
+# that is rejected instead would be dropped by Redis, not repeated.
+CELERY_TASK_ACKS_ON_FAILURE = True
+CELERY_TASK_ACKS_ON_TIMEOUT = True
+# No message waits with a busy worker while another one is idle.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# There are no tasks with a countdown; should there ever be one, they cannot fill the memory.
+CELERY_WORKER_ETA_TASK_LIMIT = 100
+# Far below the visibility timeout, so that no running task is given to a second worker.
 CELERY_TASK_TIME_LIMIT = 60
 CELERY_TASK_SOFT_TIME_LIMIT = 45
+CELERY_WORKER_POOL = "prefork"
+# Publishing never waits (webhooks.wakeup); a worker never gives up waiting for its broker.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# What runs when the connection is lost will be given to another worker: it ends here.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Celery closes the database connection around every task, which would double an event's latency;

@@ -4,6 +4,9 @@ Each program is the leader of its own process group, so that its helpers (grania
 Celery's pool) can be ended with it. Should the supervisor itself be killed, the kernel sends each
 program SIGTERM; what outlives even that is found by the next supervisor in `processes.json` and
 ended. Output goes straight into one file per program, which therefore survives the supervisor.
+
+A program may live and do nothing any more. Where there is a command that finds this out, it is run
+from time to time beside the program, and what it finds silent is ended and started again.
 """
 
 from __future__ import annotations
@@ -37,6 +40,11 @@ _STOP_TIMEOUT_SECONDS = 15
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_AFTER_SECONDS = 60.0
+# Exit status of a liveness command: the program lives and does not work.
+SILENT = 3
+_FIRST_LOOK_SECONDS = 60.0
+_LOOK_EVERY_SECONDS = 30.0
+_LOOK_TIMEOUT_SECONDS = 30.0
 
 
 class SupervisorFailed(Exception):
@@ -45,13 +53,25 @@ class SupervisorFailed(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """A process to keep running. It is ready when its URL answers or its log holds the text."""
+    """A process to keep running. It is ready when its URL answers or its log holds the text; it is
+    silent when `liveness_command` ends with SILENT.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     ready_url: str = ""
     ready_log_text: str = ""
+    liveness_command: Sequence[str] = ()
+
+
+@dataclass
+class _Look:
+    """One run of a liveness command, or the last one's end."""
+
+    next_at: float
+    process: subprocess.Popen[str] | None = None
+    began_at: float = 0.0
 
 
 @dataclass
@@ -60,6 +80,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     started_at: float
     log_start_bytes: int
+    look: _Look
     pause_seconds: float = _FIRST_PAUSE_SECONDS
     restart_at: float | None = None
 
@@ -136,14 +157,36 @@ class Supervisor:
             elif monotonic_seconds >= child.restart_at:
                 again = self._spawn(child.program)
                 child.process, child.started_at = again.process, again.started_at
-                child.log_start_bytes = again.log_start_bytes
+                child.log_start_bytes, child.look = again.log_start_bytes, again.look
                 child.pause_seconds = min(2 * child.pause_seconds, _LONGEST_PAUSE_SECONDS)
                 child.restart_at = None
                 self._write_record()
 
+    def end_the_silent(self, *, monotonic_seconds: float) -> None:
+        """Look after programs that have a liveness command, and end those that live and do not
+        work, for `restart_the_dead` to start again. Never waits for a look.
+        """
+        for child in self._children:
+            look = child.look
+            if not child.program.liveness_command or child.process.poll() is not None:
+                _forget(look)
+            elif look.process is None:
+                if monotonic_seconds >= look.next_at:
+                    look.process, look.began_at = _look_at(child.program), monotonic_seconds
+            elif look.process.poll() is not None:
+                words, _ = look.process.communicate()
+                if look.process.returncode == SILENT:
+                    self._say(f"{child.program.name} lives and does not work. {words.strip()}")
+                    _signal_group(child.process.pid, signal.SIGKILL)
+                look.process, look.next_at = None, monotonic_seconds + _LOOK_EVERY_SECONDS
+            elif monotonic_seconds - look.began_at > _LOOK_TIMEOUT_SECONDS:
+                _forget(look)
+                look.next_at = monotonic_seconds + _LOOK_EVERY_SECONDS
+
     def stop(self) -> None:
         """Ask all programs to end, in the reverse of the starting order; then make them end."""
         for child in reversed(self._children):
+            _forget(child.look)
             if child.process.poll() is None:
                 child.process.terminate()
         deadline = time.monotonic() + self._stop_timeout_seconds
@@ -168,7 +211,8 @@ class Supervisor:
                 start_new_session=True,
                 preexec_fn=bound_to_parent(signal.SIGTERM),
             )
-        return _Child(program, process, time.monotonic(), start)
+        now = time.monotonic()
+        return _Child(program, process, now, start, _Look(next_at=now + _FIRST_LOOK_SECONDS))
 
     def _is_ready(self, child: _Child) -> bool:
         if child.program.ready_url:
@@ -204,6 +248,26 @@ def answers(url: str) -> bool:
         return urllib3.request("GET", url, timeout=5, retries=False).status < 500
     except urllib3.exceptions.HTTPError:
         return False
+
+
+def _look_at(program: Program) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        program.liveness_command,
+        env=dict(program.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=bound_to_parent(signal.SIGKILL),
+    )
+
+
+def _forget(look: _Look) -> None:
+    """End a look that has become pointless."""
+    if look.process is not None:
+        look.process.kill()
+        look.process.communicate()
+        look.process = None
 
 
 def _signal_group(group: int, signal_number: signal.Signals) -> None:

@@ -11,8 +11,6 @@ A periodic job is a function `job(*, now)` named in settings.FLORIN_PERIODIC_JOB
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -26,14 +24,12 @@ from django.db import connection
 from django.utils.module_loading import import_string
 
 from audit import log
-from webhooks import delivery, inbox, lanes, outbox, retries
-from webhooks.models import Heartbeat, PeriodicJob
+from webhooks import delivery, inbox, lanes, outbox, retries, signs_of_life
+from webhooks.models import PeriodicJob
 
 PASS_SECONDS = 0.5
 # A job that outlives this may be started a second time, so it has to be safe to run twice.
 JOB_LEASE = timedelta(minutes=10)
-HEARTBEAT_SECONDS = 5.0
-HEARTBEAT_KEPT = timedelta(days=1)
 LONGEST_PAUSE_SECONDS = 5.0
 STOP_SECONDS = 10.0
 
@@ -106,24 +102,6 @@ def _claim_job(name: str, every_seconds: float, *, now: datetime) -> int | None:
     return row[0] if row else None
 
 
-def beat(*, role: str, started_at: datetime, passes: int, now: datetime) -> None:
-    """Say that this process has just done its work; forgets processes silent for a day."""
-    Heartbeat.objects.update_or_create(
-        process=_process_name(role),
-        defaults={"role": role, "started_at": started_at, "beat_at": now, "passes": passes},
-    )
-    Heartbeat.objects.filter(beat_at__lt=now - HEARTBEAT_KEPT).delete()
-
-
-def leave(role: str) -> None:
-    """Say that this process ends as it should, so that nobody misses it."""
-    Heartbeat.objects.filter(process=_process_name(role)).delete()
-
-
-def _process_name(role: str) -> str:
-    return f"{role}:{socket.gethostname()}:{os.getpid()}"
-
-
 class Sweeper:
     """The loop of `manage.py sweep`; `stop` may be called from a signal handler."""
 
@@ -132,7 +110,7 @@ class Sweeper:
         self._stopping = threading.Event()
         self._started_at = clock()
         self._passes = 0
-        self._last_beat = float("-inf")
+        self._last_sign = float("-inf")
         self._jobs: dict[str, Future[None]] = {}
 
     def stop(self) -> None:
@@ -176,9 +154,11 @@ class Sweeper:
             if name not in self._running_jobs() and self._is_due(name, now=now):
                 self._jobs[name] = jobs.submit(self._run_job, name)
         self._passes += 1
-        if time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
-            beat(role="sweeper", started_at=self._started_at, passes=self._passes, now=now)
-            self._last_beat = time.monotonic()
+        if time.monotonic() - self._last_sign >= signs_of_life.EVERY_SECONDS:
+            signs_of_life.give(
+                role="sweeper", started_at=self._started_at, passes=self._passes, now=now
+            )
+            self._last_sign = time.monotonic()
         return handled
 
     def _is_due(self, name: str, *, now: datetime) -> bool:

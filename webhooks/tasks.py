@@ -16,13 +16,12 @@ from datetime import UTC, datetime
 
 from celery import shared_task
 
-from webhooks import delivery, inbox, outbox, sweeper
+from webhooks import delivery, inbox, outbox, signs_of_life, sweeper
 
 DRAIN_BUDGET_SECONDS = 20.0
 PORTION = 500
 # Well below the soft time limit of 45 s, with the 15 s of a last request left over.
 DELIVERY_BUDGET_SECONDS = 25.0
-_STARTED_AT = datetime.now(UTC)
 _passes = itertools.count(1)
 
 
@@ -75,13 +74,14 @@ def deliver() -> None:
 
 @shared_task
 def sweep() -> None:
-    """One pass of the sweeper, for beat: a second way to completion where the sweeper is down.
-
-    A worker that takes no messages any more stops beating here, so it is found by what it does
-    not do, not by whether its process exists.
-    """
-    now = _now()
-    sweeper.drain_queues(now=now)
+    """One pass of the sweeper, for beat: a second way to completion where the sweeper is down."""
+    sweeper.drain_queues(now=_now())
     for name in sweeper.registered_jobs():
         sweeper.run_if_due(name, clock=_now)
-    sweeper.beat(role="worker", started_at=_STARTED_AT, passes=next(_passes), now=_now())
+
+
+# Acknowledged when it is taken: a letter that a killed worker held must not come back to nobody.
+@shared_task(acks_late=False)
+def give_sign_of_life() -> None:
+    """A letter that this worker wrote to itself has arrived (webhooks.signs_of_life)."""
+    signs_of_life.give_for_worker(passes=next(_passes), now=_now())

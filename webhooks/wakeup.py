@@ -87,7 +87,7 @@ class Waker:
 
 
 class Publisher:
-    """Sends wake-up messages over one kept connection with short time-outs.
+    """Sends messages without content over one kept connection with short time-outs.
 
     `broker_url` is the Celery broker. Raises whatever the transport raises; after that the next
     call connects anew.
@@ -99,14 +99,18 @@ class Publisher:
         self._connection: Connection | None = None
 
     def __call__(self, kind: str) -> None:
+        self.send(TASK_OF_KIND[kind], queue=QUEUE_OF_KIND[kind], enough=WAITING_MESSAGES_ENOUGH)
+
+    def send(self, task: str, *, queue: str, enough: int) -> None:
+        """Put one message into `queue`, unless `enough` of them wait there already."""
         try:
             connection = self._connect()
             channel = connection.default_channel
-            if channel.client.llen(QUEUE_OF_KIND[kind]) >= WAITING_MESSAGES_ENOUGH:
+            if channel.client.llen(queue) >= enough:
                 return
             self._app.send_task(
-                TASK_OF_KIND[kind],
-                queue=QUEUE_OF_KIND[kind],
+                task,
+                queue=queue,
                 connection=connection,
                 retry=False,
                 ignore_result=True,

@@ -34,7 +34,7 @@ from payments.api.stream_source import (
     read_payments,
 )
 from payments.errors import ErrorCode, FlorinError
-from webhooks import sweeper
+from webhooks import signs_of_life
 
 LOOK_EVERY_SECONDS = 1.0
 KEYS_EVERY_SECONDS = 2.0
@@ -131,7 +131,7 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await asyncio.wait_for(self.threads.run(sweeper.leave, ROLE), STOP_SECONDS)
+            await asyncio.wait_for(self.threads.run(signs_of_life.leave, ROLE), STOP_SECONDS)
         except (DatabaseError, TimeoutError):
             logger.warning("stream.heartbeat_left_behind")
         self.threads.close()
@@ -301,4 +301,4 @@ def _in_force_now(digests: list[str]) -> set[str]:
 
 
 def _beat_now(started_at: datetime, passes: int) -> None:
-    sweeper.beat(role=ROLE, started_at=started_at, passes=passes, now=datetime.now(UTC))
+    signs_of_life.give(role=ROLE, started_at=started_at, passes=passes, now=datetime.now(UTC))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ def _helper(folder: Path, name: str = "program") -> int:
     return int((folder / f"{name}.log").read_text().split()[-2])
 
 
+def _look_once(supervisor: Supervisor) -> None:
+    """Let the liveness command of the only program run to its end and be judged."""
+    (child,) = supervisor._children
+    supervisor.end_the_silent(monotonic_seconds=time.monotonic() + 61)
+    assert child.look.process is not None
+    child.look.process.wait(60)
+    supervisor.end_the_silent(monotonic_seconds=time.monotonic() + 61)
+
+
 def test_leaving_stops_the_programs_and_their_helpers(tmp_path: Path) -> None:
     with Supervisor(folder=tmp_path, log_folder=tmp_path, say=print) as supervisor:
         supervisor.start(_program(_WITH_HELPER))
@@ -119,6 +129,43 @@ def test_a_program_that_keeps_dying_is_started_ever_more_rarely(tmp_path: Path) 
     pauses = [sentence.split("again in ")[1].split(" s.")[0] for sentence in said]
     assert pauses == ["1", "2", "4"]
     assert "exit code 3" in said[0]
+
+
+def test_a_program_that_lives_and_does_not_work_is_ended_and_started_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    program = replace(
+        _program(_STUBBORN),
+        liveness_command=[sys.executable, "-c", "print('It dreams.'); raise SystemExit(3)"],
+    )
+    with Supervisor(folder=tmp_path, log_folder=tmp_path, say=said.append) as supervisor:
+        supervisor.start(program)
+        supervisor.wait_until_ready()
+        (first,) = _pids(tmp_path)
+        supervisor.end_the_silent(monotonic_seconds=time.monotonic())
+        assert _runs(first), "it was looked at before it had time to start"
+        _look_once(supervisor)
+        assert _eventually(lambda: not _runs(first))
+
+        def is_back() -> bool:
+            supervisor.restart_the_dead(monotonic_seconds=time.monotonic())
+            return _pids(tmp_path) != [first]
+
+        assert _eventually(is_back)
+    assert said[0] == "program lives and does not work. It dreams."
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_program_of_which_nothing_bad_is_known_is_left_alone(tmp_path: Path, status: int) -> None:
+    code = f"raise SystemExit({status})"
+    program = replace(_program(_STUBBORN), liveness_command=[sys.executable, "-c", code])
+    said: list[str] = []
+    with Supervisor(
+        folder=tmp_path, log_folder=tmp_path, say=said.append, stop_timeout_seconds=0.1
+    ) as supervisor:
+        supervisor.start(program)
+        supervisor.wait_until_ready()
+        _look_once(supervisor)
+        assert not said
 
 
 def test_a_program_that_does_not_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:

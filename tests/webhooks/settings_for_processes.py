@@ -22,3 +22,11 @@ FLORIN_INBOX_APPLY = "tests.webhooks.effects.apply"
 FLORIN_PERIODIC_JOBS = [
     {"name": "tick", "function": "tests.webhooks.effects.tick", "every_seconds": 1.0}
 ]
+# A test waits for beat; an operator does not.
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {
+        "task": "webhooks.tasks.sweep",
+        "schedule": 1.0,
+        "options": {"queue": "events", "expires": 5.0},
+    },
+}

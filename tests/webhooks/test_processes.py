@@ -69,31 +69,6 @@ def test_a_worker_needs_no_sweeper_and_survives_a_restart_of_the_database(
 
 
 @pytest.mark.timeout(180)
-def test_a_worker_that_takes_messages_gives_a_sign_of_life(
-    private: PrivateServers, owner: psycopg.Connection, tmp_path: Path
-) -> None:
-    environment = killing.environment(private)
-    with (
-        running(
-            processes.worker(concurrency=1),
-            log_path=tmp_path / "worker.log",
-            environment=environment,
-        ),
-        running(
-            processes.beat(schedule_file=tmp_path / "schedule"),
-            log_path=tmp_path / "beat.log",
-            environment=environment,
-        ),
-    ):
-        deadline = time.monotonic() + 60
-        roles: list[tuple[str]] = []
-        while ("worker",) not in roles and time.monotonic() < deadline:
-            roles = owner.execute("SELECT DISTINCT role FROM webhooks_heartbeat").fetchall()
-            time.sleep(0.2)
-        assert ("worker",) in roles
-
-
-@pytest.mark.timeout(180)
 def test_a_sweeper_needs_no_redis_and_survives_a_restart_of_the_database(
     private: PrivateServers, owner: psycopg.Connection, tmp_path: Path
 ) -> None:

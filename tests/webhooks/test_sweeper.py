@@ -14,7 +14,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from tests.webhooks import effects
-from webhooks import lanes, sweeper, tasks
+from webhooks import lanes, signs_of_life, sweeper, tasks
 from webhooks.models import Heartbeat, PeriodicJob
 
 
@@ -98,7 +98,7 @@ def test_heartbeats_of_processes_long_gone_are_forgotten(now: datetime) -> None:
         started_at=now - timedelta(days=3),
         beat_at=now - timedelta(days=2),
     )
-    sweeper.beat(role="test", started_at=now, passes=1, now=now)
+    signs_of_life.give(role="test", started_at=now, passes=1, now=now)
     assert not Heartbeat.objects.filter(process=f"gone {now}").exists()
 
 

@@ -111,6 +111,7 @@ class Command(BaseCommand):
                 raise SystemExit(status)
             self._say("Florin is serving; Ctrl-C stops it.")
             while True:
+                supervisor.end_the_silent(monotonic_seconds=time.monotonic())
                 supervisor.restart_the_dead(monotonic_seconds=time.monotonic())
                 time.sleep(_WATCH_SECONDS)
 
@@ -158,13 +159,19 @@ def _programs(folder: Path, port: int, environment: Mapping[str, str]) -> list[P
             command=processes.worker(),
             environment=environment,
             ready_log_text=" ready.",
+            liveness_command=processes.manage("check_liveness", "worker"),
         ),
         Program(
             name="beat",
             command=processes.beat(schedule_file=folder / "beat-schedule"),
             environment=environment,
         ),
-        Program(name="sweeper", command=processes.sweeper(), environment=environment),
+        Program(
+            name="sweeper",
+            command=processes.sweeper(),
+            environment=environment,
+            liveness_command=processes.manage("check_liveness", "sweeper"),
+        ),
     ]
 
 
