@@ -17,6 +17,7 @@ its process runs alone.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,13 +29,14 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from audit import log
-from webhooks import deaths, lanes, retries
+from webhooks import attempts, deaths, lanes, retries
 from webhooks.handlers import EventView, by_name
 from webhooks.models import EventDelivery
 
 LANES_PER_TRANSACTION = 16
 DELIVERIES_PER_TRANSACTION = 128
 
+_CUT_OFF = "its process ended, or lost the database, while running it"
 _EVENT_FIELDS = tuple(EventView.__dataclass_fields__)
 
 logger = structlog.get_logger(__name__)
@@ -189,6 +191,7 @@ def _run_suspect(
             continue
         if interrupted:
             row.interruptions += interrupted
+            _remember(row, attempts.Outcome.INTERRUPTED, _CUT_OFF, "", now=now)
             _rows_of(row).update(interruptions=row.interruptions)
         if row.interruptions >= retries.INTERRUPTION_LIMIT:
             reason = f"its process was interrupted {row.interruptions} times while running it"
@@ -204,25 +207,30 @@ def _run_suspect(
 
 def _run(row: _Row, result: DrainResult, *, now: datetime) -> bool:
     """Run one delivery in a savepoint; on an exception only what it did is undone."""
+    began = time.monotonic()
     try:
         with transaction.atomic(), log.acting_as(_handler_actor(row.handler)):
             by_name()[row.handler].load()(row.event, now=now)
             connection.check_constraints()  # what is only checked at commit fails here, not there
     except Exception as error:  # noqa: BLE001  a handler may raise anything
-        _record_exception(row, error, result, now=now)
+        _record_exception(row, error, result, began=began, now=now)
         return False
     row.status = EventDelivery.Status.DONE
     return True
 
 
-def _record_exception(row: _Row, error: Exception, result: DrainResult, *, now: datetime) -> None:
+def _record_exception(
+    row: _Row, error: Exception, result: DrainResult, *, began: float, now: datetime
+) -> None:
     reason, trace = retries.describe_error(error)
     logger.warning("handler.raised", handler=row.handler, event_id=row.event.id, error=reason)
     if retries.is_transient(error):
         row.interruptions += 1
+        _remember(row, attempts.Outcome.INTERRUPTED, reason, trace, began=began, now=now)
         _postpone(row, reason, trace, result, now=now)
         return
     row.failures += 1
+    _remember(row, attempts.Outcome.FAILED, reason, trace, began=began, now=now)
     if row.failures >= retries.FAILURE_LIMIT:
         _die(row, reason, trace, result, now=now)
         return
@@ -230,6 +238,28 @@ def _record_exception(row: _Row, error: Exception, result: DrainResult, *, now: 
     row.due_at = now + timedelta(seconds=row.backoff_seconds)
     result.failed += 1
     _save(row, EventDelivery.Status.FAILED, reason, trace)
+
+
+def _remember(
+    row: _Row,
+    outcome: attempts.Outcome,
+    reason: str,
+    trace: str,
+    *,
+    now: datetime,
+    began: float | None = None,
+) -> None:
+    attempts.record(
+        kind="handler",
+        row_id=str(row.id),
+        source=row.handler,
+        number=row.failures + row.interruptions,
+        outcome=outcome,
+        reason=reason,
+        trace=trace,
+        began=began,
+        now=now,
+    )
 
 
 def _postpone(row: _Row, reason: str, trace: str, result: DrainResult, *, now: datetime) -> None:

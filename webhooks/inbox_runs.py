@@ -12,6 +12,7 @@ first inside that savepoint: it is there if, and only if, the effect is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,11 +22,12 @@ import structlog
 from django.db import connection, transaction
 
 from audit import log
-from webhooks import deaths, lanes, retries
+from webhooks import attempts, deaths, lanes, retries
 from webhooks.models import InboxEvent
 
 EVENTS_PER_TRANSACTION = 20
 Status = InboxEvent.Status
+_CUT_OFF = "its process ended, or lost the database, while applying it"
 
 logger = structlog.get_logger(__name__)
 
@@ -187,6 +189,8 @@ def _run_counting_interruptions(
     row: _Row, interrupted: int, apply: Apply, result: DrainResult, *, now: datetime
 ) -> None:
     row.interruptions += interrupted
+    if interrupted:
+        _remember(row, attempts.Outcome.INTERRUPTED, _CUT_OFF, "", now=now)
     if row.interruptions >= retries.INTERRUPTION_LIMIT:
         reason = f"its process was interrupted {row.interruptions} times while applying it"
         _die(row, reason, "", result, now=now)
@@ -204,6 +208,7 @@ def _run(row: _Row, apply: Apply, result: DrainResult, *, now: datetime) -> None
     """Apply one event in a savepoint; on an exception or a deferral all it did is undone."""
     event = row.view
     applied = Applied("ignored", "")
+    began = time.monotonic()
     try:
         with transaction.atomic(), log.acting_as(_actor(event)):
             fresh = claim_key(event.provider, event.account_id, event.event_id, event.id, now=now)
@@ -217,7 +222,7 @@ def _run(row: _Row, apply: Apply, result: DrainResult, *, now: datetime) -> None
         _defer(row, applied, result, now=now)
         return
     except Exception as error:  # noqa: BLE001  an applier may raise anything
-        _record_exception(row, error, result, now=now)
+        _record_exception(row, error, result, began=began, now=now)
         return
     result.finished += 1
     if applied.outcome == "processed":
@@ -261,14 +266,18 @@ def _defer(row: _Row, applied: Applied, result: DrainResult, *, now: datetime) -
     _save(row, Status.DEFERRED, applied.reason, "")
 
 
-def _record_exception(row: _Row, error: Exception, result: DrainResult, *, now: datetime) -> None:
+def _record_exception(
+    row: _Row, error: Exception, result: DrainResult, *, began: float, now: datetime
+) -> None:
     reason, trace = retries.describe_error(error)
     logger.warning("inbox.apply_raised", inbox_id=row.view.id, error=reason)
     if retries.is_transient(error):
         row.interruptions += 1
+        _remember(row, attempts.Outcome.INTERRUPTED, reason, trace, began=began, now=now)
         _postpone(row, reason, trace, result, now=now)
         return
     row.failures += 1
+    _remember(row, attempts.Outcome.FAILED, reason, trace, began=began, now=now)
     if row.failures >= retries.FAILURE_LIMIT:
         _die(row, reason, trace, result, now=now)
         return
@@ -276,6 +285,28 @@ def _record_exception(row: _Row, error: Exception, result: DrainResult, *, now: 
     row.due_at = now + timedelta(seconds=row.backoff_seconds)
     result.failed += 1
     _save(row, Status.FAILED, reason, trace)
+
+
+def _remember(
+    row: _Row,
+    outcome: attempts.Outcome,
+    reason: str,
+    trace: str,
+    *,
+    now: datetime,
+    began: float | None = None,
+) -> None:
+    attempts.record(
+        kind="inbox",
+        row_id=row.view.id,
+        source=row.view.provider,
+        number=row.failures + row.interruptions,
+        outcome=outcome,
+        reason=reason,
+        trace=trace,
+        began=began,
+        now=now,
+    )
 
 
 def _postpone(row: _Row, reason: str, trace: str, result: DrainResult, *, now: datetime) -> None:

@@ -24,7 +24,7 @@ from django.db import connection
 from django.utils.module_loading import import_string
 
 from audit import log
-from webhooks import delivery, inbox, lanes, outbox, retries, signs_of_life
+from webhooks import dead_letter_runs, delivery, inbox, lanes, outbox, retries, signs_of_life
 from webhooks.models import PeriodicJob
 
 PASS_SECONDS = 0.5
@@ -48,10 +48,13 @@ def registered_jobs() -> dict[str, float]:
 
 
 def drain_queues(*, now: datetime) -> int:
-    """Apply due provider events, then hand due domain events on; returns how many."""
+    """Apply due provider events, then hand due domain events on; returns how many.
+
+    Then a portion of what a person wants replayed, so that a pass finds it due the next time.
+    """
     applied = inbox.drain(apply=inbox.configured_apply(), now=now)
     handled = outbox.drain(now=now)
-    return applied.total + handled.total
+    return applied.total + handled.total + dead_letter_runs.work(now=now)
 
 
 def run_if_due(name: str, *, clock: Clock) -> bool:

@@ -5,10 +5,14 @@ inbox      what providers told us, byte for byte, and what became of it
 outbox     what happened here (domain events) and who has been told
 merchants  where merchants listen, and every delivery and attempt
 sweeping   periodic jobs and signs of life
+attempts   every try of ours that failed
+dead_letters, dead_letter_runs  what waits for a person, and orders over many of them
 """
 
 from __future__ import annotations
 
+from webhooks.models.attempts import FailedAttempt
+from webhooks.models.dead_letter_runs import DeadLetterRun, DeadLetterRunPortion
 from webhooks.models.dead_letters import DeadLetter
 from webhooks.models.inbox import InboxEvent, InboxKey
 from webhooks.models.lanes import DrainFootprint, Lane
@@ -23,12 +27,15 @@ from webhooks.models.sweeping import Heartbeat, PeriodicJob
 
 __all__ = [
     "DeadLetter",
+    "DeadLetterRun",
+    "DeadLetterRunPortion",
     "DeliveryAttempt",
     "DomainEvent",
     "DrainFootprint",
     "EndpointHealth",
     "EventDelivery",
     "EventStream",
+    "FailedAttempt",
     "Heartbeat",
     "InboxEvent",
     "InboxKey",

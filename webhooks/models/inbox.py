@@ -86,6 +86,9 @@ class InboxEvent(models.Model):
             ),
             models.Index(fields=("event_id",), name="inbox_event_provider_event"),
             models.Index(fields=("id",), name="inbox_event_dead", condition=Q(status="dead")),
+            models.Index(
+                fields=("arrival",), name="inbox_event_dead_arrival", condition=Q(status="dead")
+            ),
         )
         constraints = (
             models.CheckConstraint(
