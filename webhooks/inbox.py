@@ -9,7 +9,7 @@ duplicates, so one that failed never keeps its own repetition from being tried.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -125,11 +125,16 @@ def replay(inbox_ids: Collection[str], *, actor: log.Actor, now: datetime) -> in
     """Queue dead events again with a fresh count of failures; returns how many were dead."""
     with transaction.atomic(), log.acting_as(actor):
         rows = _locked_dead(inbox_ids)
-        for row in rows:
-            _audit(row, "inbox_event.replayed", reason=row.reason, now=now)
-            row.status, row.due_at, row.finished_at = Status.RECEIVED, now, None
-            row.failures, row.interruptions, row.deferrals, row.backoff_seconds = 0, 0, 0, 0
-            row.save(update_fields=_STATE_FIELDS)
+        _audit(rows, "inbox_event.replayed", now=now)
+        InboxEvent.objects.filter(pk__in=[row.pk for row in rows]).update(
+            status=Status.RECEIVED,
+            due_at=now,
+            finished_at=None,
+            failures=0,
+            interruptions=0,
+            deferrals=0,
+            backoff_seconds=0,
+        )
         wakeup.notify_on_commit("inbox")
     return len(rows)
 
@@ -145,22 +150,11 @@ def discard(inbox_ids: Collection[str], *, reason: str, actor: log.Actor, now: d
         rows = _locked_dead(inbox_ids)
         for row in rows:
             inbox_runs.claim_key(row.provider, row.account_id, row.event_id, row.id, now=now)
-            _audit(row, "inbox_event.discarded", reason=reason, now=now)
-            row.status, row.reason, row.finished_at = Status.DISCARDED, reason, now
-            row.save(update_fields=_STATE_FIELDS)
+        _audit(rows, "inbox_event.discarded", reason=reason, now=now)
+        InboxEvent.objects.filter(pk__in=[row.pk for row in rows]).update(
+            status=Status.DISCARDED, reason=reason, finished_at=now
+        )
     return len(rows)
-
-
-_STATE_FIELDS = [
-    "status",
-    "due_at",
-    "failures",
-    "deferrals",
-    "interruptions",
-    "backoff_seconds",
-    "reason",
-    "finished_at",
-]
 
 
 def _locked_dead(inbox_ids: Collection[str]) -> list[InboxEvent]:
@@ -169,12 +163,22 @@ def _locked_dead(inbox_ids: Collection[str]) -> list[InboxEvent]:
     return list(dead.defer("raw").order_by("arrival"))
 
 
-def _audit(row: InboxEvent, event_type: str, *, reason: str, now: datetime) -> None:
-    log.append(
-        event_type=event_type,
-        stream_type="dead_letter",
-        stream_id=f"inbox:{row.pk}",
-        body={"provider": row.provider, "event": row.event_id, "reason": reason},
-        references=[("inbox_event", row.pk), ("provider_event", row.event_id)],
-        occurred_at=now,
+def _audit(rows: Sequence[InboxEvent], event_type: str, *, now: datetime, reason: str = "") -> None:
+    """One record per row; without a `reason` of the person's, with why it died."""
+    log.append_many(
+        [
+            log.Record(
+                event_type=event_type,
+                stream_type="dead_letter",
+                stream_id=f"inbox:{row.pk}",
+                body={
+                    "provider": row.provider,
+                    "event": row.event_id,
+                    "reason": reason or row.reason,
+                },
+                references=[("inbox_event", row.pk), ("provider_event", row.event_id)],
+                occurred_at=now,
+            )
+            for row in rows
+        ]
     )

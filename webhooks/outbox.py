@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -109,13 +109,17 @@ def replay(delivery_ids: Collection[int], *, actor: log.Actor, now: datetime) ->
     """Queue dead deliveries again with a fresh count of failures; returns how many were dead."""
     with transaction.atomic(), log.acting_as(actor):
         rows = _locked_dead(delivery_ids)
-        for row in rows:
-            row.status, row.due_at, row.finished_at = EventDelivery.Status.PENDING, now, None
-            row.failures, row.interruptions, row.backoff_seconds = 0, 0, 0
-            row.save(update_fields=_STATE_FIELDS)
-            handler_runs.release_held(row.lane, row.handler, now=now)
-            _audit(row, "handler_delivery.replayed", reason=row.reason, now=now)
-        wakeup.notify_on_commit("outbox")
+        _audit(rows, "handler_delivery.replayed", now=now)
+        _move(
+            rows,
+            now=now,
+            status=EventDelivery.Status.PENDING,
+            due_at=now,
+            finished_at=None,
+            failures=0,
+            interruptions=0,
+            backoff_seconds=0,
+        )
     return len(rows)
 
 
@@ -128,25 +132,23 @@ def discard(delivery_ids: Collection[int], *, reason: str, actor: log.Actor, now
         raise ValueError("Say why these deliveries are given up; the words stay with them.")
     with transaction.atomic(), log.acting_as(actor):
         rows = _locked_dead(delivery_ids)
-        for row in rows:
-            row.status, row.finished_at, row.reason = EventDelivery.Status.DISCARDED, now, reason
-            row.save(update_fields=_STATE_FIELDS)
-            handler_runs.release_held(row.lane, row.handler, now=now)
-            _audit(row, "handler_delivery.discarded", reason=reason, now=now)
-        wakeup.notify_on_commit("outbox")
+        _audit(rows, "handler_delivery.discarded", reason=reason, now=now)
+        _move(
+            rows,
+            now=now,
+            status=EventDelivery.Status.DISCARDED,
+            finished_at=now,
+            reason=reason,
+        )
     return len(rows)
 
 
-_STATE_FIELDS = [
-    "status",
-    "due_at",
-    "failures",
-    "interruptions",
-    "backoff_seconds",
-    "reason",
-    "error",
-    "finished_at",
-]
+def _move(rows: Sequence[EventDelivery], *, now: datetime, **columns: Any) -> None:
+    """Change locked dead rows alike, and let what they held be due."""
+    EventDelivery.objects.filter(pk__in=[row.pk for row in rows]).update(**columns)
+    for lane, handler in sorted({(row.lane, row.handler) for row in rows}):
+        handler_runs.release_held(lane, handler, now=now)
+    wakeup.notify_on_commit("outbox")
 
 
 def _locked_dead(delivery_ids: Collection[int]) -> list[EventDelivery]:
@@ -155,12 +157,27 @@ def _locked_dead(delivery_ids: Collection[int]) -> list[EventDelivery]:
     return list(dead.select_related("event").order_by("id"))
 
 
-def _audit(row: EventDelivery, event_type: str, *, reason: str, now: datetime) -> None:
-    log.append(
-        event_type=event_type,
-        stream_type="dead_letter",
-        stream_id=f"handler:{row.pk}",
-        body={"event": row.event_id, "handler": row.handler, "reason": reason},
-        references=[("event", row.event_id), (row.event.aggregate_type, row.event.aggregate_id)],
-        occurred_at=now,
+def _audit(
+    rows: Sequence[EventDelivery], event_type: str, *, now: datetime, reason: str = ""
+) -> None:
+    """One record per row; without a `reason` of the person's, with why it died."""
+    log.append_many(
+        [
+            log.Record(
+                event_type=event_type,
+                stream_type="dead_letter",
+                stream_id=f"handler:{row.pk}",
+                body={
+                    "event": row.event_id,
+                    "handler": row.handler,
+                    "reason": reason or row.reason,
+                },
+                references=[
+                    ("event", row.event_id),
+                    (row.event.aggregate_type, row.event.aggregate_id),
+                ],
+                occurred_at=now,
+            )
+            for row in rows
+        ]
     )

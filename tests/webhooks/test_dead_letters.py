@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection
+from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -15,7 +15,13 @@ from audit import log
 from tests.webhooks import effects
 from tests.webhooks.conftest import ACTOR, drain_outbox, emit
 from webhooks import dead_letters, endpoints, inbox, retries
-from webhooks.models import DeadLetter, EventDelivery, InboxEvent, MerchantDelivery
+from webhooks.models import (
+    DeadLetter,
+    EventDelivery,
+    FailedAttempt,
+    InboxEvent,
+    MerchantDelivery,
+)
 
 
 @pytest.fixture
@@ -182,3 +188,69 @@ def test_every_page_opens_and_shows_no_secret(three_dead: dict[str, str]) -> Non
         assert "whsec_" not in page.content.decode()
     inbox_page = client.get(reverse("admin:webhooks_inboxevent_change", args=[rows["inbox"]]))
     assert "florin.test" in inbox_page.content.decode()
+
+
+def test_every_failed_try_is_kept_and_shown_with_its_time_and_outcome(
+    three_dead: dict[str, str],
+) -> None:
+    handler, received = (three_dead[kind].partition(":")[2] for kind in ("handler", "inbox"))
+    for kind, row_id, source in (("handler", handler, "blocking"), ("inbox", received, "testing")):
+        tries = list(FailedAttempt.objects.filter(kind=kind, row_id=row_id).order_by("id"))
+        assert [each.number for each in tries] == [1, 2, 3]
+        assert {(each.outcome, each.source, each.reason) for each in tries} == {
+            ("failed", source, "ValueError: poison")
+        }
+        assert all(each.duration_ms is not None and "Traceback" in each.error for each in tries)
+    client, _ = staff("view_deadletter")
+    page = client.get(reverse("admin:webhooks_deadletter_change", args=[f"handler:{handler}"]))
+    assert page.content.decode().count("ValueError: poison") >= 4
+
+
+def test_the_application_cannot_rewrite_a_try(three_dead: dict[str, str]) -> None:
+    for statement in (
+        "UPDATE webhooks_failed_attempt SET reason = ''",
+        "DELETE FROM webhooks_failed_attempt",
+        "DELETE FROM webhooks_dead_letter_run",
+        "UPDATE webhooks_dead_letter_run SET total = 1",
+    ):
+        with (
+            pytest.raises(ProgrammingError, match="permission denied"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement)
+
+
+def test_the_page_says_why_what_waits_behind_it_and_masks_what_is_secret(
+    three_dead: dict[str, str],
+) -> None:
+    client, _ = staff("view_deadletter", "change_deadletter")
+
+    def shown(kind: str) -> str:
+        url = reverse("admin:webhooks_deadletter_change", args=[three_dead[kind]])
+        return client.get(url).content.decode()
+
+    handler = shown("handler")
+    row = EventDelivery.objects.get(pk=three_dead["handler"].partition(":")[2])
+    held = EventDelivery.objects.get(lane=row.lane, handler=row.handler, seq=2)
+    assert reverse("admin:webhooks_eventdelivery_change", args=[held.pk]) in handler
+    assert "only after this one" in handler
+    assert reverse("admin:webhooks_domainevent_change", args=[row.event_id]) in handler
+    inbox_page = shown("inbox")
+    assert "holds nothing" in inbox_page or "Nothing. Later news" in inbox_page
+    assert "v1=abcdef" not in inbox_page
+    merchant = shown("merchant")
+    delivery = MerchantDelivery.objects.get(pk=three_dead["merchant"].partition(":")[2])
+    assert reverse("admin:webhooks_webhookendpoint_change", args=[delivery.endpoint_id]) in merchant
+
+
+def test_the_buttons_of_the_page_replay_and_discard_one(three_dead: dict[str, str]) -> None:
+    client, _ = staff("view_deadletter", "change_deadletter", "view_eventdelivery")
+    replay = reverse("admin:webhooks_deadletter_replay", args=[three_dead["handler"]])
+    discard = reverse("admin:webhooks_deadletter_discard", args=[three_dead["merchant"]])
+    assert "Queued again" in client.post(replay, follow=True).content.decode()
+    assert "dead no more" in client.post(replay, follow=True).content.decode()
+    assert "Write why" in client.post(discard, {"reason": " "}, follow=True).content.decode()
+    assert statuses(three_dead) == ["dead", "pending", "dead"]
+    client.post(discard, {"reason": "the shop is closed"})
+    assert statuses(three_dead) == ["dead", "pending", "discarded"]

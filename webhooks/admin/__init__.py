@@ -6,11 +6,12 @@ function of this app, once per click. Payloads are shown with their secrets mask
 reading       what the pages share
 events        provider events, domain events, our handlers
 merchants     endpoints, deliveries, attempts
-dead_letters  what waits for a person
+dead_letters  what waits for a person, one by one
+dead_letter_runs  and many at once
 """
 
 from __future__ import annotations
 
-from webhooks.admin import dead_letters, events, merchants
+from webhooks.admin import dead_letter_runs, dead_letters, events, merchants
 
-__all__ = ["dead_letters", "events", "merchants"]
+__all__ = ["dead_letter_runs", "dead_letters", "events", "merchants"]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from audit.redaction import UnsupportedValue
-from webhooks.admin.reading import ReadingRoom, Rows, link, pretty, without_secrets
+from webhooks.admin.reading import ReadingRoom, Rows, body, link, pretty, without_secrets
 from webhooks.models import DomainEvent, EventDelivery, InboxEvent, MerchantDelivery
 
 
@@ -113,11 +109,7 @@ class InboxEventAdmin(ReadingRoom):
     @display(description="body")
     def content(self, event: InboxEvent) -> SafeString:
         """The body: JSON readable and with its secrets masked, anything else as text."""
-        raw = bytes(event.raw)
-        try:
-            return pretty(json.loads(raw, parse_float=str))
-        except (ValueError, UnsupportedValue):
-            return format_html("<pre>{}</pre>", raw.decode("utf-8", "replace"))
+        return body(bytes(event.raw))
 
     @display(description="headers")
     def shown_headers(self, event: InboxEvent) -> SafeString:

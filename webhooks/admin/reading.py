@@ -19,7 +19,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from audit.log import Actor
-from audit.redaction import writable_json
+from audit.redaction import UnsupportedValue, writable_json, writable_text
 
 _MASKED_HEADERS = ("signature", "authorization", "cookie", "secret", "token", "key")
 _TONES = {
@@ -112,6 +112,24 @@ def pretty(value: Any) -> SafeString:
     masked = json.loads(writable_json(value).text)
     text = json.dumps(masked, indent=2, ensure_ascii=False, sort_keys=True)
     return format_html('<pre class="whitespace-pre-wrap break-all">{}</pre>', text)
+
+
+def body(raw: bytes) -> SafeString:
+    """Bytes from the wire: JSON readable and with its secrets masked, anything else as text."""
+    try:
+        return pretty(json.loads(raw, parse_float=str))
+    except (ValueError, UnsupportedValue):
+        text = writable_text(raw.decode("utf-8", "replace")).text
+        return format_html('<pre class="whitespace-pre-wrap break-all">{}</pre>', text)
+
+
+def about_url(aggregate_type: str, aggregate_id: str) -> str:
+    """The page of what an event tells of, in whichever app it lives; "" where it has none."""
+    for model in admin.site._registry:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+        if model._meta.model_name == aggregate_type.replace("_", ""):
+            return reverse(name, args=[aggregate_id])
+    return ""
 
 
 def without_secrets(headers: Mapping[str, str]) -> dict[str, str]:

@@ -35,6 +35,7 @@ MONEY = LIFE | {"ledger.Account", "ledger.JournalEntry"}
 MERCHANTS = {"payments.Merchant", "payments.ApiKey", "payments.ProviderAccount"}
 WEBHOOKS = {
     "webhooks.DeadLetter",
+    "webhooks.DeadLetterRun",
     "webhooks.DomainEvent",
     "webhooks.EventDelivery",
     "webhooks.InboxEvent",
