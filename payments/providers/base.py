@@ -87,6 +87,7 @@ class Capabilities:
     off_session: bool = False
     bank_debits: bool = False
     fraud_review: bool = False
+    event_list: bool = False  # the PSP lists the events it has made
     authorization_lifetime_seconds: int = 7 * 86_400
     payer_confirmation: bool = True  # a front end may confirm with the PSP's own client secret
     idempotency_key_lifetime_seconds: int  # how long the PSP answers the same key the same way
@@ -244,13 +245,33 @@ class Exchange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListedEvent:
+    """One event of the PSP's own list. `raw` reads like the body of its webhook: the same object,
+    written down by us, so it is not what the PSP signs.
+    """
+
+    raw: bytes
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventPage:
+    """A part of the PSP's list of events, oldest first within the page. `next_cursor` leads to the
+    next page, "" at the end.
+    """
+
+    events: tuple[ListedEvent, ...]
+    next_cursor: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """How one call ended. `snapshot` (for refund calls `refund`, for dispute calls `dispute`, for
-    `save_method` `method`) is present for OK, PENDING and ACTION, and for DECLINED where the
-    PSP's object still stands; `error` is present for DECLINED, and says what went
-    wrong for NOT_SENT and UNKNOWN. `idempotency_conflict` marks an UNKNOWN that the PSP answered
-    with "this key is in use": ask again soon. `not_found` marks a fetch whose object the PSP
-    surely does not have. `retry_after_seconds` says when asking again makes sense, where that is
+    `save_method` `method`, for `list_events` `events`) is present for OK, PENDING and ACTION, and
+    for DECLINED where the PSP's object still stands; `error` is present for DECLINED, and says
+    what went wrong for NOT_SENT and UNKNOWN. `idempotency_conflict` marks an UNKNOWN that the PSP
+    answered with "this key is in use": ask again soon. `not_found` marks a fetch whose object the
+    PSP surely does not have. `retry_after_seconds` says when asking again makes sense, where that is
     known.
     """
 
@@ -260,6 +281,7 @@ class Result:
     refund: RefundSnapshot | None = None
     dispute: DisputeSnapshot | None = None
     method: MethodSnapshot | None = None
+    events: EventPage | None = None
     error: ProviderError | None = None
     idempotency_conflict: bool = False
     not_found: bool = False
@@ -421,6 +443,20 @@ class Provider(Protocol):
         """Ask for the object as it stands, with fee, settlement, refunds and disputes (neither list
         is None here where the PSP has such objects); by the PSP's reference when known, else by
         ours (a PSP's search may lag: `not_found` by ours is not proof).
+        """
+        ...
+
+    def list_events(
+        self,
+        *,
+        credentials: Credentials,
+        timeout_seconds: float,
+        since: datetime,
+        cursor: str = "",
+    ) -> Result:
+        """One page of the events that the PSP made at or after `since`, by its own clock, whole
+        seconds or finer. Pages may come in either order of time; events that are made while they
+        are read may be missing, and a PSP's list may lag. DECLINED for a cursor it does not know.
         """
         ...
 

@@ -7,6 +7,7 @@ checked need not be the one who acted.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -23,6 +24,11 @@ def read_object(raw: bytes) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     raise ValueError("not a JSON object")
+
+
+def written(value: Mapping[str, Any]) -> bytes:
+    """An object that was read here as JSON again: compact, members in the order they came."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ from payments.providers.bulkhead import Bulkhead, BulkheadFull
 from payments.providers.deadline import deadline, pool_manager
 
 MAXIMUM_ANSWER_BYTES = 1_048_576
+# A page of whole events: disputes among them carry up to 150,000 characters of evidence each.
+MAXIMUM_LIST_BYTES = 16 * 1_048_576
 LONGEST_CONNECT_SECONDS = 5.0
 _CHUNK_BYTES = 65_536
 
@@ -73,6 +75,7 @@ def send(
     body: bytes | None,
     timeout_seconds: float,
     account_key: str,
+    maximum_bytes: int = MAXIMUM_ANSWER_BYTES,
 ) -> Answer:
     """Send one request and read the whole answer within `timeout_seconds`.
 
@@ -80,19 +83,24 @@ def send(
     """
     try:
         with bulkhead.place(account_key):
-            return _send(method, url, headers, body, timeout_seconds)
+            return _send(method, url, headers, body, timeout_seconds, maximum_bytes)
     except BulkheadFull as error:
         raise NotSent(str(error), busy=True) from None
 
 
 def _send(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    timeout_seconds: float,
+    maximum_bytes: int,
 ) -> Answer:
     started = time.monotonic()
     with deadline(started + timeout_seconds):
         response = _open(method, url, headers, body, timeout_seconds)
         try:
-            content = _read(response)
+            content = _read(response, maximum_bytes)
         except HTTPError as error:
             response.close()
             raise AnswerLost(_words(error), http_status=response.status) from error
@@ -139,12 +147,12 @@ def _never_connected(error: HTTPError) -> bool:
     return isinstance(error, NewConnectionError | ConnectTimeoutError | LocationValueError)
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, maximum_bytes: int) -> bytes:
     content = bytearray()
     while chunk := response.read1(_CHUNK_BYTES):
         content += chunk
-        if len(content) > MAXIMUM_ANSWER_BYTES:
-            message = f"The answer is larger than {MAXIMUM_ANSWER_BYTES} bytes."
+        if len(content) > maximum_bytes:
+            message = f"The answer is larger than {maximum_bytes} bytes."
             raise AnswerLost(message, http_status=response.status)
     return bytes(content)
 

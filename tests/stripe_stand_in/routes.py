@@ -21,6 +21,7 @@ COLLECTIONS: dict[str, tuple[str, tuple[str, ...] | None]] = {
     "charges": ("charge", ("payment_intent", "customer")),
     "customers": ("customer", None),
     "disputes": ("dispute", ("payment_intent", "charge")),
+    "events": ("event", None),
     "files": ("file", None),
     "mandates": ("mandate", None),
     "payment_intents": ("payment_intent", None),
@@ -158,6 +159,8 @@ def read(vault: Vault, path: str, params: Json) -> Json:
     if name:
         param = "intent" if kind == "payment_intent" else kind
         return vault.show(vault.find(kind, name, param), params.get("expand", []))
+    if collection == "events":
+        return vault.page(_events(vault, params), params, path)
     if filters is None:
         raise Refused(404, "invalid_request_error", "", f"Unrecognized request URL (GET: {path}).")
     return vault.page(_matching(vault, kind, filters, params), params, path)
@@ -185,6 +188,23 @@ def _matching(
         else:
             found = [one for one in found if one[name] == params[name]]
     return found
+
+
+def _events(vault: Vault, params: Json) -> list[Json]:
+    """The account's events, narrowed by `created` and `type` as Stripe does. Raises Refused."""
+    unknown = set(params) - {"created", "type"} - _PAGING
+    if unknown:
+        name = min(unknown)
+        raise invalid("parameter_unknown", f"Received unknown parameter: {name}", name)
+    created = {name: int(value) for name, value in params.get("created", {}).items()}
+    if set(created) - {"gte", "lte"}:
+        raise invalid("parameter_unknown", "Use created[gte] and created[lte].", "created")
+    return [
+        event
+        for event in vault.events
+        if created.get("gte", 0) <= event["created"] <= created.get("lte", event["created"])
+        and params.get("type", event["type"]) == event["type"]
+    ]
 
 
 def _search(vault: Vault, params: Json) -> Json:

@@ -27,6 +27,7 @@ from tests.stripe_stand_in.vault import Json, Refused, Vault
 HANG_SECONDS = 3.0
 _FAULTS_BEFORE = ("hang_before_commit", "fail_before_commit", "rate_limit")
 _FAULTS_AFTER = ("hang_after_commit", "drop_after_commit", "fail_after_commit")
+_LIST_FAULTS = ("fail_event_lists", "hang_event_lists")
 _WRONG_ANSWERS = ("amount_mismatch", "unknown_status")
 
 
@@ -121,6 +122,13 @@ class Handler(BaseHTTPRequestHandler):
         return self._change(account, path, params)
 
     def _read(self, account: Account, path: str, params: Json) -> tuple[int, Json]:
+        if path == "/v1/events":
+            fault = account.take_fault(_LIST_FAULTS)
+            if fault == "hang_event_lists":
+                time.sleep(HANG_SECONDS)
+                raise Dropped
+            if fault:
+                return 500, _error("api_error", "", "An unknown error occurred.")
         with account.lock:
             try:
                 return 200, copy.deepcopy(routes.read(account.vault, path, params))

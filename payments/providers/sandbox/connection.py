@@ -38,6 +38,7 @@ from payments.providers.outcomes import (
 )
 from payments.providers.refusals import refusal
 from payments.providers.sandbox.errors import decline_error, request_error
+from payments.providers.sandbox.event_list import read_event_page
 from payments.providers.sandbox.snapshots import (
     read_dispute,
     read_method,
@@ -45,7 +46,13 @@ from payments.providers.sandbox.snapshots import (
     read_snapshot,
 )
 from payments.providers.strict_json import read_object
-from payments.providers.transport import Answer, AnswerLost, NotSent, send
+from payments.providers.transport import (
+    MAXIMUM_ANSWER_BYTES,
+    Answer,
+    AnswerLost,
+    NotSent,
+    send,
+)
 
 CODE = "sandbox"
 
@@ -81,6 +88,7 @@ class Call:
     idempotency_key: str = ""
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     conflict_counts: Callable[[Mapping[str, Any]], bool] = _always
+    maximum_bytes: int = MAXIMUM_ANSWER_BYTES
 
     @property
     def base(self) -> str:
@@ -104,6 +112,7 @@ class Call:
                 body=content,
                 timeout_seconds=timeout_seconds,
                 account_key=account_key(CODE, self.base, self.credentials.secret_key),
+                maximum_bytes=self.maximum_bytes,
             )
         except NotSent as error:
             code = "provider_busy" if error.busy else "provider_unreachable"
@@ -151,6 +160,9 @@ class Call:
 
     def _read_object(self, document: Mapping[str, Any], exchange: Exchange) -> Result:
         kind = document.get("object")
+        if self.operation == "list_events":
+            listed = read_event_page(document)
+            return Result(outcome=Outcome.OK, exchange=exchange, events=listed)
         if kind == "list":
             return self._read_search(document, exchange)
         if kind == "refund":

@@ -32,6 +32,10 @@ from payments.providers.objects import (
 )
 from payments.providers.sandbox import events
 from payments.providers.sandbox.connection import CODE, Call
+from payments.providers.transport import MAXIMUM_LIST_BYTES
+
+# Events that one answer brings.
+_PAGE = 100
 
 
 class SandboxProvider:
@@ -54,6 +58,7 @@ class SandboxProvider:
         off_session=True,
         bank_debits=True,
         fraud_review=True,
+        event_list=True,
         idempotency_key_lifetime_seconds=86_400,
     )
 
@@ -259,6 +264,25 @@ class SandboxProvider:
         else:
             path = f"/v1/payments?{urlencode({'reference': our_reference})}"
         call = Call(operation="fetch", method="GET", path=path, credentials=credentials)
+        return call.make(timeout_seconds)
+
+    def list_events(
+        self,
+        *,
+        credentials: Credentials,
+        timeout_seconds: float,
+        since: datetime,
+        cursor: str = "",
+    ) -> Result:
+        """The oldest first; the cursor is the number of the last event of a page."""
+        query = urlencode({"since": since.isoformat(), "after": cursor or "0", "limit": _PAGE})
+        call = Call(
+            operation="list_events",
+            method="GET",
+            path=f"/v1/events?{query}",
+            credentials=credentials,
+            maximum_bytes=MAXIMUM_LIST_BYTES,
+        )
         return call.make(timeout_seconds)
 
     def verify_webhook(

@@ -35,7 +35,7 @@ from payments.providers.strict_json import read_object
 from payments.providers.stripe.amounts import AmountNotExpressible
 from payments.providers.stripe.connection import OneCall
 from payments.providers.stripe.errors import translate
-from payments.providers.transport import NotSent
+from payments.providers.transport import MAXIMUM_ANSWER_BYTES, NotSent
 
 CODE = "stripe"
 
@@ -92,6 +92,8 @@ class Call:
         credentials: Credentials,
         idempotency_key: str,
         timeout_seconds: float,
+        *,
+        maximum_bytes: int = MAXIMUM_ANSWER_BYTES,
     ) -> None:
         self.operation = operation
         self._key = idempotency_key
@@ -99,6 +101,7 @@ class Call:
         self._wire = OneCall(
             timeout_seconds=timeout_seconds,
             account_key=account_key(CODE, base, credentials.secret_key),
+            maximum_bytes=maximum_bytes,
         )
         self._services = stripe.StripeClient(
             credentials.secret_key,

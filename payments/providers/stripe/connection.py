@@ -30,10 +30,11 @@ class OneCall(stripe.HTTPClient):
 
     name = "florin"
 
-    def __init__(self, *, timeout_seconds: float, account_key: str) -> None:
+    def __init__(self, *, timeout_seconds: float, account_key: str, maximum_bytes: int) -> None:
         super().__init__()
         self._deadline = time.monotonic() + timeout_seconds
         self._account_key = account_key
+        self._maximum_bytes = maximum_bytes
         self.method = ""
         self.url = ""
         self.answer: Answer | None = None
@@ -64,6 +65,7 @@ class OneCall(stripe.HTTPClient):
                 body=post_data.encode() if isinstance(post_data, str) else post_data,
                 timeout_seconds=max(0.001, self._deadline - time.monotonic()),
                 account_key=self._account_key,
+                maximum_bytes=self._maximum_bytes,
             )
         except (NotSent, AnswerLost) as failure:
             self.failure = failure

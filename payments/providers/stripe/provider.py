@@ -28,9 +28,10 @@ from payments.providers.objects import (
     SaveMethod,
     SubmitEvidence,
 )
-from payments.providers.stripe import disputes, events, intents, methods, refunds
+from payments.providers.stripe import disputes, event_list, events, intents, methods, refunds
 from payments.providers.stripe.amounts import MINIMUM_AMOUNT_MINOR
 from payments.providers.stripe.call import API_VERSION, CODE, Call
+from payments.providers.transport import MAXIMUM_LIST_BYTES
 
 __all__ = ["API_VERSION", "CODE", "StripeProvider"]
 
@@ -67,6 +68,7 @@ class StripeProvider:
             off_session=True,
             bank_debits=True,
             fraud_review=True,
+            event_list=True,
             idempotency_key_lifetime_seconds=86_400,
             minimum_amount_minor=MINIMUM_AMOUNT_MINOR,
         )
@@ -207,6 +209,20 @@ class StripeProvider:
                 call, provider_reference=provider_reference, our_reference=our_reference
             )
         )
+
+    def list_events(
+        self,
+        *,
+        credentials: Credentials,
+        timeout_seconds: float,
+        since: datetime,
+        cursor: str = "",
+    ) -> Result:
+        """See `event_list.page`."""
+        call = Call(
+            "list_events", credentials, "", timeout_seconds, maximum_bytes=MAXIMUM_LIST_BYTES
+        )
+        return call.run(lambda: event_list.page(call, since=since, cursor=cursor))
 
     def verify_webhook(
         self, raw: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], now: datetime

@@ -16,6 +16,7 @@ import pytest
 from tests.payments.providers import (
     scenarios_capture,
     scenarios_dispute,
+    scenarios_event_list,
     scenarios_fault,
     scenarios_method,
     scenarios_payment,
@@ -36,6 +37,7 @@ SCENARIO_MODULES = [
         scenarios_method,
         scenarios_fault,
         scenarios_webhook,
+        scenarios_event_list,
     )
 ]
 ORDERED = sorted(SCENARIOS, key=lambda name: SCENARIO_MODULES.index(SCENARIOS[name].__module__))

@@ -79,7 +79,8 @@ class Driver(ABC):
         """Arm a fault for the next request: hang_before_commit, hang_after_commit,
         drop_after_commit, fail_before_commit, fail_after_commit, rate_limit; or for the next
         payment: amount_mismatch, unknown_status; capture: capture_wrong_amount; refund:
-        refund_wrong_amount, refund_unknown_status; dispute: dispute_unknown_status.
+        refund_wrong_amount, refund_unknown_status; dispute: dispute_unknown_status; or for the
+        next list of events: fail_event_lists, hang_event_lists.
         """
 
     @abstractmethod

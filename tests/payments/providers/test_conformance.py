@@ -49,6 +49,7 @@ PROOFS = {
     "off_session": "a_saved_card_pays_without_the_payer",
     "bank_debits": "a_bank_debit_is_pending_and_then_captured",
     "fraud_review": "a_held_payment_under_review_waits_for_its_decision",
+    "event_list": "the_list_of_events_has_every_event_as_its_webhook_had_it",
     "payer_confirmation": "the_payer_confirms_with_the_client_secret",
 }
 # localstripe knows too little of Stripe to speak for the provider.

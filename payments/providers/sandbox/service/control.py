@@ -8,9 +8,11 @@ import base64
 import json
 import secrets
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from payments.providers.sandbox.service import faults
 from payments.providers.sandbox.service.accounts import Account
 from payments.providers.sandbox.service.desk import moment, new_id
 from payments.providers.sandbox.service.knobs import KNOBS
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from payments.providers.sandbox.service.application import Sandbox
 
 _LONGEST_ADVANCE_SECONDS = 10 * 366 * 86_400
+# Greater than the number of any event.
+_BEYOND = 2**62
+# Later than any time.
+_FOR_EVER = "9999"
 
 
 def routes(sandbox: Sandbox) -> list[tuple[str, str, Callable[..., Response]]]:
@@ -103,19 +109,43 @@ class Controls:
         return Response(status=200, body={"object": "webhook_endpoint", "id": endpoint})
 
     def list_events(self, request: Request) -> Response:
-        """Events in the order they happened; `payment`, `after` (a seq) and `limit` narrow it."""
+        """Events in the order they happened; `payment`, `since` (a time), `after` (a seq) and
+        `limit` narrow it. With `since` it is what merchants compare their webhooks with, and the
+        chaos switches touch it.
+        """
         account = self._sandbox.secret_account(request)
         payment, (after, limit) = request.query.get("payment", ""), page_of(request)
+        visible_until = _FOR_EVER
+        if "since" in request.query:
+            after = max(after, self._seq_before(account, _time(request.query["since"])))
+            visible_until = moment(account.now() - account.get("event_list_lag_seconds"))
+            faults.refuse_at_the_door(self._sandbox.accounts, account)
+            faults.for_event_list(self._sandbox.accounts, account).before_commit()
         rows = self._books.rows(
             "SELECT seq, body FROM events WHERE account = ? AND seq > ?"
-            " AND (? = '' OR payment = ?) ORDER BY seq LIMIT ?",
+            " AND (? = '' OR payment = ?) AND json_extract(body, '$.created_at') <= ?"
+            " ORDER BY seq LIMIT ?",
             account.id,
             after,
             payment,
             payment,
-            limit,
+            visible_until,
+            limit + 1,
         )
-        return _list([{**json.loads(row["body"]), "seq": row["seq"]} for row in rows])
+        data = [{**json.loads(row["body"]), "seq": row["seq"]} for row in rows[:limit]]
+        body = {"object": "list", "data": data, "has_more": len(rows) > limit}
+        return Response(status=200, body=body)
+
+    def _seq_before(self, account: Account, since: float) -> int:
+        """The number before the first of the events that were made at or after a time."""
+        found = self._books.row(
+            "SELECT min(seq) AS first FROM events"
+            " WHERE account = ? AND json_extract(body, '$.created_at') >= ?",
+            account.id,
+            moment(since),
+        )
+        first = found["first"] if found else None
+        return _BEYOND if first is None else int(first) - 1
 
     def resend_event(self, request: Request, event: str) -> Response:
         """Deliver an event once more."""
@@ -180,6 +210,16 @@ class Controls:
 def _settings(account: Account) -> Response:
     body: dict[str, Any] = {name: account.get(name) for name in KNOBS}
     return Response(status=200, body=body)
+
+
+def _time(value: str) -> float:
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise _invalid("since", "since must be a time with its zone, in RFC 3339.")
+    return at.timestamp()
 
 
 def _webhook_secret(given: Any) -> str:

@@ -26,6 +26,7 @@ _CHANGES = (
 )
 RETRY_AFTER_SECONDS = 2
 _READS = ("fail_reads", "hang_reads")
+_LISTS = ("fail_event_lists", "hang_event_lists")
 _DROPPED = Response(status=500, dropped=True)
 
 
@@ -48,10 +49,10 @@ class Fault:
             time.sleep(latency)
         if self.name == "slow":
             time.sleep(self.account.get("slow_seconds"))
-        elif self.name in {"fail_before_commit", "fail_reads"}:
+        elif self.name in {"fail_before_commit", "fail_reads", "fail_event_lists"}:
             message = "The sandbox failed on purpose, before it did anything."
             raise Refusal(500, "api", "internal_error", message)
-        elif self.name in {"hang_before_commit", "hang_reads"}:
+        elif self.name in {"hang_before_commit", "hang_reads", "hang_event_lists"}:
             time.sleep(self.account.get("hang_seconds"))
             raise Lost
         elif self.name == "drop_before_commit":
@@ -96,6 +97,11 @@ def for_change(
 def for_read(accounts: Accounts, account: Account) -> Fault:
     """The fault of a fetch or a search."""
     return Fault(next((name for name in _READS if accounts.take(account, name)), ""), account)
+
+
+def for_event_list(accounts: Accounts, account: Account) -> Fault:
+    """The fault of a merchant's look at the list of events."""
+    return Fault(next((name for name in _LISTS if accounts.take(account, name)), ""), account)
 
 
 def _spend(books: Books, account: Account, fault: str, idempotency_key: str) -> str:

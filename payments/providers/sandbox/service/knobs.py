@@ -49,6 +49,15 @@ KNOBS: dict[str, Knob] = {
     "hang_after_commit": Knob(default=0, countdown=True, words="next N changes: done, then hang"),
     "fail_reads": Knob(default=0, countdown=True, words="next N fetches and searches: 500"),
     "hang_reads": Knob(default=0, countdown=True, words="next N fetches and searches: hang"),
+    "fail_event_lists": Knob(
+        default=0, countdown=True, words="next N lists of events since a moment: 500"
+    ),
+    "hang_event_lists": Knob(
+        default=0, countdown=True, words="next N lists of events since a moment: hang"
+    ),
+    "event_list_lag_seconds": Knob(
+        default=0.0, words="an event is in the list since a moment only this long after"
+    ),
     "webhook_drop": Knob(default=0, countdown=True, words="next N events are never delivered"),
     "webhook_copies": Knob(default=0, words="each event is delivered this many times more"),
     "webhook_delay_seconds": Knob(default=0.0, words="each event is delivered this much later"),

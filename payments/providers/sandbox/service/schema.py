@@ -85,6 +85,8 @@ CREATE TABLE IF NOT EXISTS events (
     body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_account ON events (account, seq);
+CREATE INDEX IF NOT EXISTS events_created
+    ON events (account, json_extract(body, '$.created_at'), seq);
 CREATE TABLE IF NOT EXISTS endpoints (
     id TEXT PRIMARY KEY,
     account TEXT NOT NULL,
