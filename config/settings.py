@@ -220,6 +220,11 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
         "every_seconds": 2.0,
     },
     {
+        "name": "sweep_provider_events",
+        "function": "payments.tasks.sweep_provider_events",
+        "every_seconds": 5.0,
+    },
+    {
         "name": "complete_dead_requests",
         "function": "payments.tasks.complete_dead_requests",
         "every_seconds": 10.0,
@@ -267,6 +272,8 @@ FLORIN_BREAKER_FAILURE_RATIO = env.float("FLORIN_BREAKER_FAILURE_RATIO", 0.5)
 FLORIN_BREAKER_SLOW_CALL_SECONDS = env.float("FLORIN_BREAKER_SLOW_CALL_SECONDS", 10.0)
 FLORIN_BREAKER_OPEN_SECONDS = env.float("FLORIN_BREAKER_OPEN_SECONDS", 15.0)
 FLORIN_BREAKER_PERMITS = env.int("FLORIN_BREAKER_PERMITS", 3)
+# How often a provider account's own list of events is compared with the inbox.
+FLORIN_EVENT_SWEEP_SECONDS = env.float("FLORIN_EVENT_SWEEP_SECONDS", 60.0)
 # Threads of one process that recover payments, in all and per provider account.
 FLORIN_RESUME_THREADS = env.int("FLORIN_RESUME_THREADS", 16)
 FLORIN_RESUME_THREADS_PER_ACCOUNT = env.int("FLORIN_RESUME_THREADS_PER_ACCOUNT", 3)

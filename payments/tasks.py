@@ -13,6 +13,7 @@ from payments.actions.answer_request import complete_requests
 from payments.actions.expire_payment import expire_payments
 from payments.actions.method_calls import resume_due_method_operations
 from payments.actions.resume_rounds import resume_due
+from payments.actions.sweep_events import sweep_due
 from payments.actions.tell_breakers import tell_what_nobody_told
 from payments.actions.through_breaker import breaker
 
@@ -40,6 +41,11 @@ def expire_unpaid_payments(*, now: datetime) -> None:
 def reap_idempotency_keys(*, now: datetime) -> None:
     """Delete finished keys past their lifetime."""
     idempotency.reap(now=now)
+
+
+def sweep_provider_events(*, now: datetime) -> None:
+    """Compare the providers' own lists of events with the inbox."""
+    sweep_due(clock=clock)
 
 
 def tell_breakers(*, now: datetime) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "discard",
     "drain",
     "hasten",
+    "known",
     "receive",
     "replay",
 ]
@@ -89,6 +90,20 @@ def receive(
     if not duplicate:
         wakeup.notify("inbox")
     return Received(id=inbox_id, duplicate=duplicate)
+
+
+def known(*, provider: str, account_id: str, event_ids: Collection[str]) -> set[str]:
+    """Which of these provider events the inbox has, whatever became of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT event_id FROM webhooks_inbox_event"
+            " WHERE provider = %(provider)s AND account_id = %(account)s"
+            " AND event_id = ANY(%(events)s) UNION SELECT event_id FROM webhooks_inbox_key"
+            " WHERE provider = %(provider)s AND account_id = %(account)s"
+            " AND event_id = ANY(%(events)s)",
+            {"provider": provider, "account": account_id, "events": list(event_ids)},
+        )
+        return {event_id for (event_id,) in cursor.fetchall()}
 
 
 def configured_apply() -> Apply:

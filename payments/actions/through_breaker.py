@@ -35,6 +35,7 @@ _CLASSES = {
     "submit_evidence": "dispute",
     "accept_dispute": "dispute",
     "fetch": "query",
+    "list_events": "query",
 }
 NEW = "create"
 # A permit of a half-open breaker outlives the longest call by this much.

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from payments.actions.check_provider_account import check_provider_account
+from payments.actions.lost_webhooks import lost_within_a_day
 from payments.actions.provider_accounts import (
     create_provider_account,
     make_default_account,
@@ -29,7 +30,7 @@ from payments.admin.merchants import account_status, merchant_or_404
 from payments.admin.presentation import admin_link, identifier, mode_badge, moment_text
 from payments.admin.read_only import HistoryAdmin
 from payments.admin.verbs import Done, Verb, hides_credentials, verb_page
-from payments.models import Merchant, ProviderAccount
+from payments.models import EventSweep, Merchant, ProviderAccount
 
 _CHANGE = "payments.change_provideraccount"
 
@@ -60,6 +61,7 @@ class ProviderAccountAdmin(HistoryAdmin):
                     ("owner_shown", "paid_shown", "status_shown"),
                     ("publishable_key", "api_base", "id_shown"),
                     ("secrets_shown", "created_shown"),
+                    ("swept_shown", "lost_shown"),
                 )
             },
         ),
@@ -267,6 +269,21 @@ class ProviderAccountAdmin(HistoryAdmin):
     @display(description="credentials")
     def secrets_shown(self, account: ProviderAccount) -> str:
         return "Stored encrypted. They can be tested and replaced, not read."
+
+    @display(description="events compared with the provider's list (UTC)")
+    def swept_shown(self, account: ProviderAccount) -> str:
+        sweep = EventSweep.objects.filter(pk=account.pk).first()
+        if sweep is None:
+            return "Not yet"
+        words = moment_text(sweep.last_swept_at) if sweep.last_swept_at else "Not yet"
+        return f"{words}. The last try failed: {sweep.last_error}" if sweep.last_error else words
+
+    @display(description="webhooks lost in 24 hours")
+    def lost_shown(self, account: ProviderAccount) -> str:
+        lost = lost_within_a_day(account.pk, now=timezone.now())
+        if not lost:
+            return "None"
+        return f"{lost} never came in time and were found in the provider's list"
 
     @display(description="id")
     def id_shown(self, account: ProviderAccount) -> SafeString | str:

@@ -8,13 +8,12 @@ costs a microsecond; only what that finds suspicious is decoded (escapes of JSON
 looked at closely.
 
 A provider's signed webhook is the one body that is not refused here, because news about money is
-not lost over what a number in it resembles; payments.api.provider_events masks it before it is
+not lost over what a number in it resembles; payments.actions.provider_news masks it before it is
 stored.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -28,6 +27,7 @@ from django.http.response import HttpResponseBase
 from prometheus_client import Counter
 
 from audit import card_numbers
+from audit.card_numbers_in_json import unescaped
 from payments.api.errors import MACHINE_PATHS, error_response, refusal_of
 from payments.api.parsers import BODY_BYTES_MAX, parse_object
 from payments.errors import ErrorCode, FlorinError
@@ -47,7 +47,6 @@ _TRACING_HEADERS = re.compile(
     r"|X_AMZN_.*|X_AMZ_CF_ID|X_CLOUD_TRACE_CONTEXT|X_REQUEST_ID|X_REQUEST_START"
     r"|X_CORRELATION_ID|CF_RAY|X_NEWRELIC_.*)"
 )
-_JSON_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))")
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 
@@ -86,32 +85,6 @@ def masked_headers(headers: dict[str, str]) -> dict[str, str]:
         return headers
     mask = card_numbers.mask
     return {mask(name)[0]: mask(value)[0] for name, value in headers.items()}
-
-
-def masked_event(raw: bytes) -> bytes:
-    """A provider's event as it may be stored: itself, unless it carries a card number; then the
-    same JSON with every such number masked. What is no JSON is returned empty.
-    """
-    if not (b"\\u" in raw or card_numbers.may_carry(raw)):
-        return raw
-    if not card_numbers.carries(_unescaped(raw.decode("utf-8", "replace"))):
-        return raw
-    logger.warning("card_data.masked_in_provider_event")
-    try:
-        return json.dumps(_masked(json.loads(raw)), ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return b""
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {card_numbers.mask(name)[0]: _masked(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item) for item in value]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return value
-    masked, count = card_numbers.mask(str(value))
-    return masked if count else value
 
 
 def _found(request: HttpRequest) -> tuple[str, str]:
@@ -168,24 +141,13 @@ def _body_carries(request: HttpRequest) -> bool:
     text = raw.decode("utf-8", "replace")
     if form:
         text = unquote_plus(text)
-    return card_numbers.carries(text) or card_numbers.carries(_unescaped(text))
+    return card_numbers.carries(text) or card_numbers.carries(unescaped(text))
 
 
 def _form_texts(request: HttpRequest) -> Iterator[str]:
     for name, values in request.POST.lists():
         yield name
         yield from map(str, values)
-
-
-def _unescaped(text: str) -> str:
-    """What JSON's escapes stand for; a line break, for one, ends a word, and its `n` does not."""
-    return _JSON_ESCAPE.sub(_meant, text)
-
-
-def _meant(escape: re.Match[str]) -> str:
-    if escape[1]:
-        return chr(int(escape[1], 16))
-    return "\n" if escape[2] in "bfnrt" else escape[2]
 
 
 def _parameter(request: HttpRequest) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from django.db import DatabaseError, connection, transaction
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typeid import TypeID
 from uuid_utils import UUID
@@ -22,7 +22,7 @@ from uuid_utils import UUID
 from audit import partitions
 from ledger.balances import trial_balance
 from payments.actions.through_breaker import breaker
-from payments.models import ProviderAccount, ToldBreaker
+from payments.models import EventSweep, ProviderAccount, ToldBreaker
 from payments.providers.breaker import BreakerState
 from webhooks import backlog
 
@@ -196,6 +196,29 @@ def breakers(now: datetime) -> Iterator[Metric]:
     yield ratio
 
 
+def event_sweeps(now: datetime) -> Iterator[Metric]:
+    """How far providers' own lists of events are compared with the inbox, and what was missing."""
+    labels = ["provider", "account"]
+    found = CounterMetricFamily(
+        "florin_lost_webhooks_found",
+        "Provider events that came by no webhook and were found in the provider's list.",
+        labels=labels,
+    )
+    age = GaugeMetricFamily(
+        "florin_event_sweep_age_seconds",
+        "Since the moment up to which an account's list of events is compared with the inbox.",
+        labels=labels,
+    )
+    sweeps = EventSweep.objects.select_related("provider_account")
+    for sweep in sweeps:
+        account = sweep.provider_account
+        values = [account.provider, account.pk]
+        found.add_metric(values, sweep.found_count)
+        if account.active:
+            age.add_metric(values, max(0.0, (now - sweep.swept_until).total_seconds()))
+    yield from (found, age)
+
+
 def parts(now: datetime) -> Iterator[Metric]:
     """What waits for a person or a bank: cases, disputes, refunds, and the money at stake."""
     cases = GaugeMetricFamily(
@@ -311,6 +334,7 @@ GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
     "payments": payments,
     "provider_operations": provider_operations,
     "breakers": breakers,
+    "event_sweeps": event_sweeps,
     "parts": parts,
     "open_work": open_work,
     "queues": queues,

@@ -18,9 +18,10 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from payments.actions.provider_accounts import WebhookSecret, webhook_secrets_of
+from payments.actions.provider_news import as_stored
 from payments.api import metrics
 from payments.api.backpressure import pressure
-from payments.api.card_data import is_tracing, masked_event, masked_headers
+from payments.api.card_data import is_tracing, masked_headers
 from payments.api.errors import error_response, refusal_of
 from payments.api.parsers import read_body
 from payments.errors import ErrorCode, FlorinError
@@ -79,10 +80,7 @@ def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now:
     except InvalidSignature as error:
         raise FlorinError(ErrorCode.signature_invalid, str(error)) from None
     try:
-        event = destination.provider.read_webhook(raw)
-        kept = masked_event(raw)
-        if kept is not raw:
-            event = destination.provider.read_webhook(kept)
+        event, kept = as_stored(destination.provider, raw)
     except UnreadableEvent as error:
         raise FlorinError(ErrorCode.event_unreadable, str(error)) from None
     inbox.receive(

@@ -11,6 +11,7 @@ from payments.models.customer import (
     PaymentMethod,
 )
 from payments.models.dispute import Dispute, EvidenceFile
+from payments.models.event_sweep import EventSweep, LostWebhooks
 from payments.models.idempotency import IdempotencyKey
 from payments.models.merchant import ApiKey, ApiKeyUse, Merchant, ProviderAccount
 from payments.models.payment import Payment, Transition
@@ -25,8 +26,10 @@ __all__ = [
     "Customer",
     "CustomerReference",
     "Dispute",
+    "EventSweep",
     "EvidenceFile",
     "IdempotencyKey",
+    "LostWebhooks",
     "Mandate",
     "Merchant",
     "MethodOperation",

@@ -271,8 +271,8 @@ class Result:
     for DECLINED where the PSP's object still stands; `error` is present for DECLINED, and says
     what went wrong for NOT_SENT and UNKNOWN. `idempotency_conflict` marks an UNKNOWN that the PSP
     answered with "this key is in use": ask again soon. `not_found` marks a fetch whose object the
-    PSP surely does not have. `retry_after_seconds` says when asking again makes sense, where that is
-    known.
+    PSP surely does not have. `retry_after_seconds` says when asking again makes sense, where that
+    is known.
     """
 
     outcome: Outcome

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from payments.actions.lost_webhooks import lost_within_a_day
 from payments.actions.provider_accounts import account_for_payment, webhook_secrets_of
-from payments.models import ApiKey, ProviderAccount
+from payments.actions.sweep_events import pages_of
+from payments.models import ApiKey, EventSweep, ProviderAccount
 from payments.scopes import SCOPES
 from tests.payments.admin.conftest import Staff, make_staff
 from tests.payments.admin.test_verbs import audited, keys_in, send
@@ -212,3 +214,21 @@ def test_where_live_money_goes_is_decided_by_those_who_handle_live_keys(shop: Sh
         assert everyday.client.get(account_url(verb, live)).status_code == 403
         assert trusted.client.get(account_url(verb, live)).status_code == 200
     assert everyday.client.get(account_url("test_connection", live)).status_code == 200
+
+
+def test_an_account_shows_when_it_was_swept_and_what_was_lost(shop: Shop, person: Staff) -> None:
+    page = text_of(person, "payments_provideraccount_change", shop.account.pk)
+    assert "Not yet" in page
+    shop.created()
+    shop.ahead_by(minutes=2)
+    shop.advance_sandbox(120)
+    with shop.acting():
+        for swept in pages_of(shop.account.pk, clock=shop.now):
+            swept()
+    page = text_of(person, "payments_provideraccount_change", shop.account.pk)
+    lost = lost_within_a_day(shop.account.pk, now=shop.now())
+    assert f"{lost} never came in time" in page
+    assert "Not yet" not in page
+    EventSweep.objects.filter(pk=shop.account.pk).update(last_error="No answer.")
+    page = text_of(person, "payments_provideraccount_change", shop.account.pk)
+    assert "The last try failed: No answer." in page
