@@ -152,7 +152,8 @@ def test_every_setting_is_documented_and_no_other() -> None:
 def test_every_metric_is_documented() -> None:
     apps = ("audit", "ledger", "webhooks", "payments")
     sources = [source for app in apps for source in (BASE_DIR / app).rglob("*.py")]
-    metric = re.compile(r'(?:Counter|Histogram|Gauge|GaugeMetricFamily)\(\s*"(florin_\w+)"')
+    kinds = "Counter|Histogram|Gauge|GaugeMetricFamily|CounterMetricFamily"
+    metric = re.compile(rf'(?:{kinds})\(\s*"(florin_\w+)"')
     found = metric.findall("".join(map(Path.read_text, sources)))
     made = {name.removesuffix("_total") for name in found}
     documented = {
