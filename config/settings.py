@@ -12,7 +12,7 @@ from typing import Any
 from environs import Env
 from kombu import Queue
 
-from config import logs
+from config import logs, mail_server
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -169,7 +169,10 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0
 CELERY_TASK_DEFAULT_QUEUE = "events"
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("events", "deliveries")]
-CELERY_TASK_ROUTES = {"webhooks.tasks.deliver": {"queue": "deliveries"}}
+CELERY_TASK_ROUTES = {
+    "webhooks.tasks.deliver": {"queue": "deliveries"},
+    "payments.tasks.send_notifications": {"queue": "deliveries"},
+}
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 300,
     "socket_timeout": 5,
@@ -187,6 +190,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"queue": "events", "expires": 5.0},
     },
+    "send_notifications": {
+        "task": "payments.tasks.send_notifications",
+        "schedule": 30.0,
+        "options": {"queue": "deliveries", "expires": 30.0},
+    },
 }
 
 # --- Events -------------------------------------------------------------------------------------
@@ -197,6 +205,21 @@ FLORIN_EVENT_HANDLERS: list[dict[str, Any]] = [
         "name": "merchant_webhooks",
         "function": "webhooks.delivery.fan_out",
         "types": ["*"],
+        "policy": "skip",
+    },
+    {
+        "name": "notifications",
+        "function": "payments.notifications.writing.tell_of_event",
+        "types": [
+            "dead_letter.added",
+            "payment.contradicted",
+            "review.opened",
+            "dispute.opened",
+            "breaker.opened",
+            "breaker.closed",
+            "endpoint.failing",
+            "endpoint.disabled",
+        ],
         "policy": "skip",
     },
 ]
@@ -244,12 +267,42 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
         "function": "audit.partitions.ensure_partitions",
         "every_seconds": 3600.0,
     },
+    {
+        "name": "watch_conditions",
+        "function": "payments.notifications.conditions.watch",
+        "every_seconds": 15.0,
+    },
+    {
+        "name": "tell_counted_notifications",
+        "function": "payments.notifications.writing.tell_counted",
+        "every_seconds": 10.0,
+    },
+]
+# What sends to other people's servers, each in a thread of its own in the sweeper, so that one that
+# hangs holds up neither events nor the other: deliver(*, clock, stopping, idle_pause_seconds).
+FLORIN_SENDERS: list[str] = [
+    "webhooks.delivery.deliver",
+    "payments.notifications.sending.deliver",
 ]
 # Exact "host:port" pairs outside the public internet that may receive webhooks. Empty by default.
 FLORIN_WEBHOOK_ALLOWED_HOSTS: list[str] = env.list("FLORIN_WEBHOOK_ALLOWED_HOSTS", [])
 # Requests to merchants that one sending process has open at a time, in all and per endpoint.
 FLORIN_WEBHOOK_CONCURRENCY = env.int("FLORIN_WEBHOOK_CONCURRENCY", 32)
 FLORIN_WEBHOOK_CONCURRENCY_PER_ENDPOINT = env.int("FLORIN_WEBHOOK_CONCURRENCY_PER_ENDPOINT", 4)
+
+# --- Mail to staff ------------------------------------------------------------------------------
+# Without EMAIL_URL no mail is sent, and the back office says so (docs/notifications.md).
+EMAIL_BACKEND = "payments.notifications.email.WatchedEmailBackend"
+_MAIL = mail_server.parse(env.str("EMAIL_URL", ""))
+EMAIL_HOST = _MAIL.host
+EMAIL_PORT = _MAIL.port
+EMAIL_HOST_USER = _MAIL.user
+EMAIL_HOST_PASSWORD = _MAIL.password
+EMAIL_USE_TLS = _MAIL.starttls
+EMAIL_USE_SSL = _MAIL.tls
+# Per step of the conversation; the whole of it has a deadline of its own.
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("FLORIN_MAIL_FROM", "florin@localhost")
 
 # --- Providers ----------------------------------------------------------------------------------
 # The one place that names the payment providers; each class fulfils payments.providers.base.

@@ -30,4 +30,7 @@ class PaymentsConfig(AppConfig):
             )
         encryption.register("payments.Mandate", "acceptance_encrypted", name="acceptance")
         encryption.register("payments.MethodOperation", "request_encrypted", name="request")
+        encryption.register(
+            "payments.NotificationRule", "webhook_url_encrypted", name="webhook_url"
+        )
         encryption.register("payments.EvidenceFile", "content_encrypted", name="content")

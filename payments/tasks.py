@@ -1,4 +1,4 @@
-"""The periodic work of payments, as the sweeper runs it: thin, each one call.
+"""The periodic work of payments, as the sweeper and beat run it: thin, each one call.
 
 Named in settings.FLORIN_PERIODIC_JOBS. The calls to providers in between take time, so these
 interfaces hand a clock down instead of one moment.
@@ -6,7 +6,10 @@ interfaces hand a clock down instead of one moment.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
+
+from celery import shared_task
 
 from payments import idempotency
 from payments.actions.answer_request import complete_requests
@@ -16,6 +19,12 @@ from payments.actions.resume_rounds import resume_due
 from payments.actions.sweep_events import sweep_due
 from payments.actions.tell_breakers import tell_what_nobody_told
 from payments.actions.through_breaker import breaker
+from payments.notifications import sending
+from webhooks import backlog
+
+# Well below the soft time limit of 45 s; what is then being sent has its own deadline.
+SENDING_BUDGET_SECONDS = 10.0
+SWEEPER_LIVES = timedelta(seconds=30)
 
 
 def clock() -> datetime:
@@ -56,3 +65,15 @@ def tell_breakers(*, now: datetime) -> None:
 def resume_payment_methods(*, now: datetime) -> None:
     """Drive on what was asked of providers about saved payment methods."""
     resume_due_method_operations(clock=clock)
+
+
+@shared_task
+def send_notifications() -> None:
+    """Send what staff are to be told, for an installation whose sweeper is down: while one lives,
+    a mail server that hangs must not occupy a process that handles events.
+    """
+    last = backlog.last_heartbeats().get("sweeper")
+    if last is not None and clock() - last < SWEEPER_LIVES:
+        return
+    deadline = time.monotonic() + SENDING_BUDGET_SECONDS
+    sending.deliver(clock=clock, stopping=lambda: time.monotonic() > deadline)

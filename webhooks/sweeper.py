@@ -2,8 +2,9 @@
 
 Mental model: a loop that asks the database twice a second. It needs no message, remembers nothing
 and holds nothing between two passes, so any number of sweepers may run, next to workers and
-beat, and any of them may be killed. HTTP to merchants and periodic jobs, which may take seconds,
-have threads of their own, so that they cannot hold up the events.
+beat, and any of them may be killed. Periodic jobs, and what sends to other people's servers
+(settings.FLORIN_SENDERS), may take seconds; they have threads of their own, so that they cannot
+hold up the events.
 
 A periodic job is a function `job(*, now)` named in settings.FLORIN_PERIODIC_JOBS as
 {"name", "function", "every_seconds"}; its row in PostgreSQL says when it is due and who has it.
@@ -24,7 +25,7 @@ from django.db import connection
 from django.utils.module_loading import import_string
 
 from audit import log
-from webhooks import dead_letter_runs, delivery, inbox, lanes, outbox, retries, signs_of_life
+from webhooks import dead_letter_runs, inbox, lanes, outbox, retries, signs_of_life
 from webhooks.models import PeriodicJob
 
 PASS_SECONDS = 0.5
@@ -123,8 +124,12 @@ class Sweeper:
         """Sweep until `stop`. True when every thread ended in time; what did not is harmless:
         its lease runs out and another process takes over.
         """
-        deliverer = threading.Thread(target=self._deliver, name="deliver", daemon=True)
-        deliverer.start()
+        senders = [
+            threading.Thread(target=self._send, args=[name], name=name, daemon=True)
+            for name in settings.FLORIN_SENDERS
+        ]
+        for sender in senders:
+            sender.start()
         jobs = ThreadPoolExecutor(max_workers=4, thread_name_prefix="job")
         pause_seconds = PASS_SECONDS
         while not self._stopping.is_set():
@@ -143,12 +148,13 @@ class Sweeper:
             self._stopping.wait(max(0.0, pause_seconds - (time.monotonic() - began)))
         jobs.shutdown(wait=False, cancel_futures=True)
         deadline = time.monotonic() + STOP_SECONDS
-        deliverer.join(STOP_SECONDS)
+        for sender in senders:
+            sender.join(max(0.0, deadline - time.monotonic()))
         while self._running_jobs() and time.monotonic() < deadline:
             time.sleep(0.05)
         lanes.close_side_connection()
         connection.close()
-        return not deliverer.is_alive() and not self._running_jobs()
+        return not any(sender.is_alive() for sender in senders) and not self._running_jobs()
 
     def _pass(self, jobs: ThreadPoolExecutor) -> int:
         now = self._clock()
@@ -179,16 +185,17 @@ class Sweeper:
         finally:
             connection.close()
 
-    def _deliver(self) -> None:
+    def _send(self, name: str) -> None:
+        """Run one of FLORIN_SENDERS until the end, and again whenever it raises."""
         while not self._stopping.is_set():
             try:
-                delivery.deliver(
+                import_string(name)(
                     clock=self._clock,
                     stopping=self._stopping.is_set,
                     idle_pause_seconds=PASS_SECONDS / 2,
                 )
             except Exception:
-                logger.exception("sweep.delivery_failed")
+                logger.exception("sweep.sending_failed", sender=name)
                 connection.close()
                 self._stopping.wait(PASS_SECONDS)
         connection.close()

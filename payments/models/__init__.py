@@ -14,6 +14,13 @@ from payments.models.dispute import Dispute, EvidenceFile
 from payments.models.event_sweep import EventSweep, LostWebhooks
 from payments.models.idempotency import IdempotencyKey
 from payments.models.merchant import ApiKey, ApiKeyUse, Merchant, ProviderAccount
+from payments.models.notification import (
+    Notification,
+    NotificationChannel,
+    NotificationRule,
+    NotificationWindow,
+    StandingCondition,
+)
 from payments.models.payment import Payment, Transition
 from payments.models.refund import Refund
 from payments.models.review import ReviewCase
@@ -33,12 +40,17 @@ __all__ = [
     "Mandate",
     "Merchant",
     "MethodOperation",
+    "Notification",
+    "NotificationChannel",
+    "NotificationRule",
+    "NotificationWindow",
     "Payment",
     "PaymentMethod",
     "ProviderAccount",
     "ProviderOperation",
     "Refund",
     "ReviewCase",
+    "StandingCondition",
     "ToldBreaker",
     "Transition",
 ]
