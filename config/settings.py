@@ -248,6 +248,11 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
         "every_seconds": 5.0,
     },
     {
+        "name": "ask_about_deferred_events",
+        "function": "payments.tasks.ask_about_deferred_events",
+        "every_seconds": 5.0,
+    },
+    {
         "name": "complete_dead_requests",
         "function": "payments.tasks.complete_dead_requests",
         "every_seconds": 10.0,

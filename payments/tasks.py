@@ -13,6 +13,7 @@ from celery import shared_task
 
 from payments import idempotency
 from payments.actions.answer_request import complete_requests
+from payments.actions.ask_about_deferred import ask_due
 from payments.actions.expire_payment import expire_payments
 from payments.actions.method_calls import resume_due_method_operations
 from payments.actions.resume_rounds import resume_due
@@ -55,6 +56,11 @@ def reap_idempotency_keys(*, now: datetime) -> None:
 def sweep_provider_events(*, now: datetime) -> None:
     """Compare the providers' own lists of events with the inbox."""
     sweep_due(clock=clock)
+
+
+def ask_about_deferred_events(*, now: datetime) -> None:
+    """Ask providers about news whose payment did not turn up."""
+    ask_due(clock=clock)
 
 
 def tell_breakers(*, now: datetime) -> None:

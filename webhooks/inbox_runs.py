@@ -5,7 +5,8 @@ to `apply` in a savepoint of its own. The key that makes further deliveries dupl
 first inside that savepoint: it is there if, and only if, the effect is.
 
     received --processed | superseded | ignored | duplicate--> (the end)
-       |-----deferred (a predecessor is missing: lets the others pass, has its own patience)
+       |-----deferred (a predecessor is missing: lets the others pass; after a while the provider is
+       |               asked, see webhooks.questions)
        |-----failed (apply raised: holds the lane) --third time--> dead --replay--> received
                                                                     |--discard--> discarded
 """
@@ -23,7 +24,7 @@ from django.db import connection, transaction
 
 from audit import log
 from webhooks import attempts, deaths, lanes, retries
-from webhooks.models import InboxEvent
+from webhooks.models import InboxEvent, InboxQuestion
 
 EVENTS_PER_TRANSACTION = 20
 Status = InboxEvent.Status
@@ -200,6 +201,28 @@ def _run_counting_interruptions(
         _run(row, apply, result, now=now)
 
 
+def waiting(inbox_id: str) -> InboxEventView | None:
+    """A deferred event as `apply` would see it; None when it waits no more."""
+    event = InboxEvent.objects.filter(pk=inbox_id, status=Status.DEFERRED).first()
+    return _row(event).view if event else None
+
+
+def run_waiting(inbox_id: str, apply: Apply, *, now: datetime) -> str:
+    """Apply one deferred event, due or not, in the caller's transaction; returns its status then.
+    One that waits no more is left alone.
+    """
+    lane = InboxEvent.objects.values_list("lane", flat=True).get(pk=inbox_id)
+    lanes.lock([lane])
+    event = InboxEvent.objects.get(pk=inbox_id)
+    if event.status != Status.DEFERRED:
+        return event.status
+    row, interrupted = _row(event), lanes.interruptions_of([lane]).get(lane, 0)
+    lanes.leave_footprints([lane], now=now)
+    _run_counting_interruptions(row, interrupted, apply, DrainResult(), now=now)
+    lanes.erase_footprints([lane])
+    return row.status
+
+
 class _LeaveNoTrace(Exception):
     """Rolls the savepoint back: the event had no effect."""
 
@@ -264,6 +287,9 @@ def _defer(row: _Row, applied: Applied, result: DrainResult, *, now: datetime) -
     row.due_at = now + timedelta(seconds=retries.deferral_seconds(row.deferrals))
     result.deferred += 1
     _save(row, Status.DEFERRED, applied.reason, "")
+    if now - row.view.received_at > retries.DEFERRAL_PATIENCE:
+        question = InboxQuestion(inbox_id=row.view.id, account_id=row.view.account_id, due_at=now)
+        InboxQuestion.objects.bulk_create([question], ignore_conflicts=True)
 
 
 def _record_exception(

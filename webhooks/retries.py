@@ -25,6 +25,9 @@ BACKOFF_CAP_SECONDS = 3600.0
 # A deferred event waits for another one, mostly our own commit a moment later, rarely for hours.
 DEFERRAL_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 DEFERRAL_LIFETIME = timedelta(days=3)
+# What it waits for is committed within the deadline of one call and its margins; after two minutes
+# the provider is asked (webhooks.questions).
+DEFERRAL_PATIENCE = timedelta(minutes=2)
 
 # 10 attempts within 71 h 35 min: the delay after attempt n is entry n - 1.
 _MINUTE, _HOUR = 60, 3600

@@ -62,23 +62,31 @@ def _apply(
     outcome: Literal["processed", "superseded"] = "processed" if had_effect else "superseded"
     fetched = observation.fetch_needed or effect == Effect.UNSURE
     reason = "the payment is fetched for it" if fetched else effect.value
+    applied = Applied(outcome=outcome, reason=reason, payment_id=payment.pk)
+    audit_news(change, event, applied, observation.provider_reference)
+    change.write()
+    return applied
+
+
+def audit_news(
+    change: Change, event: InboxEventView, applied: Applied, provider_reference: str
+) -> None:
+    """Record with the payment what an inbox event did to it."""
     change.audit(
         "provider.event",
         {
             "event": event.event_id,
             "event_type": event.event_type,
             "inbox": event.id,
-            "outcome": outcome,
-            "reason": reason,
+            "outcome": applied.outcome,
+            "reason": applied.reason,
         },
         references=[
             ("inbox_event", event.id),
             ("provider_event", event.event_id),
-            ("provider_payment", observation.provider_reference),
+            ("provider_payment", provider_reference),
         ],
     )
-    change.write()
-    return Applied(outcome=outcome, reason=reason, payment_id=payment.pk)
 
 
 def _hand_to_a_person(

@@ -23,6 +23,7 @@ from webhooks.models.merchants import (
     WebhookEndpoint,
 )
 from webhooks.models.outbox import DomainEvent, EventDelivery, EventStream
+from webhooks.models.questions import InboxQuestion
 from webhooks.models.sweeping import Heartbeat, PeriodicJob
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Heartbeat",
     "InboxEvent",
     "InboxKey",
+    "InboxQuestion",
     "Lane",
     "MerchantDelivery",
     "PeriodicJob",
