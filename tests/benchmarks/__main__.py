@@ -2,7 +2,7 @@
 
 Everything runs on private servers that nobody else uses and that are gone afterwards. Exit status
 1 when a figure misses its bar or anything went wrong on the way. Names of parts as arguments (http,
-ledger, audit, events) run those alone.
+stream, ledger, audit, events) run those alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import http_bench
+from tests.benchmarks import http_bench, stream_bench
 from tests.proofs.stand import Stand, running_stand
 
 SETTINGS = "tests.benchmarks.settings"
@@ -34,7 +34,7 @@ IN_PROCESS = ("ledger", "audit", "events")
 def main() -> int:
     """Measure everything, or the parts that are named, and print it; 0 when every bar holds."""
     began = time.monotonic()
-    parts = sys.argv[1:] or ["http", *IN_PROCESS]
+    parts = sys.argv[1:] or ["http", "stream", *IN_PROCESS]
     console = Console(file=sys.stderr)
     settings = {"DJANGO_SETTINGS_MODULE": SETTINGS, "LOG_LEVEL": "WARNING"}
     figures: list[dict[str, Any]] = []
@@ -47,6 +47,7 @@ def main() -> int:
             owner.execute(http_bench.BARE_TABLE)
         measurements: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "http": lambda: http_bench.run(stand),
+            "stream": lambda: stream_bench.run(stand),
             **{name: partial(_in_process, stand, name) for name in IN_PROCESS},
         }
         for name, measure in measurements.items():
