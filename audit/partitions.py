@@ -2,12 +2,14 @@
 
 The log fails closed, so a month that begins without a partition would stop every payment. The
 database function that makes partitions may therefore be called by the application itself, from a
-periodic job; `covered_days` is what alerts and `verify` look at.
+periodic job; `covered_days` is what alerts and `verify` look at. Reading bounds and coverage is the
+same for every table that is partitioned by month, so other apps read theirs here too.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import connection
@@ -51,16 +53,24 @@ def partition_bounds(parent: str) -> list[tuple[str, datetime, datetime]]:
     return sorted(bounds, key=lambda bound: bound[1])
 
 
-def covered_days(*, now: datetime) -> float:
-    """Days from `now` until the first moment that an event could not be recorded any more.
+def days_covered(tables: Sequence[str], *, now: datetime) -> float:
+    """Days from `now` until the first moment for which one of `tables` has no monthly partition.
 
-    0 when there is no partition for `now`. Gaps count: only what follows without one is covered.
+    0 when there is none for `now`. Gaps count: only what follows without one is covered, and a
+    default partition covers nothing.
     """
-    until = now
-    for table in ("audit_event", "audit_reference"):
-        covered = now
-        for _name, start, end in partition_bounds(table):
-            if start <= covered < end:
-                covered = end
-        until = covered if table == "audit_event" else min(until, covered)
-    return (until - now).total_seconds() / 86_400
+    until = [_covered_until(table, now) for table in tables]
+    return (min(until) - now).total_seconds() / 86_400
+
+
+def covered_days(*, now: datetime) -> float:
+    """Days from `now` until the first moment that an event could not be recorded any more."""
+    return days_covered(("audit_event", "audit_reference"), now=now)
+
+
+def _covered_until(table: str, now: datetime) -> datetime:
+    covered = now
+    for _name, start, end in partition_bounds(table):
+        if start <= covered < end:
+            covered = end
+    return covered

@@ -47,7 +47,7 @@ def set_up_database(*, wait_seconds: float, say: Callable[[str], None]) -> None:
             cursor.execute("SELECT pg_advisory_lock(%s)", [_SETUP_LOCK])
         _ensure_role(owner)
         _ensure_membership(owner)
-        _set_default_privileges(owner)
+        set_default_privileges(owner)
         say(f"Role {settings.APPLICATION_ROLE} is ready.")
         call_command("migrate", database="owner", interactive=False, verbosity=0)
         _protect_migration_records(owner)
@@ -99,7 +99,8 @@ def _ensure_membership(owner: BaseDatabaseWrapper) -> None:
             raise _ask_administrator(grant, error) from error
 
 
-def _set_default_privileges(owner: BaseDatabaseWrapper) -> None:
+def set_default_privileges(owner: BaseDatabaseWrapper) -> None:
+    """Let the application use every table and sequence that this owner makes from now on."""
     role = owner.ops.quote_name(settings.APPLICATION_ROLE)
     for statement in (
         f"GRANT USAGE ON SCHEMA public TO {role}",

@@ -273,6 +273,16 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
         "every_seconds": 3600.0,
     },
     {
+        "name": "ensure_inbox_partitions",
+        "function": "webhooks.partitions.ensure_partitions",
+        "every_seconds": 3600.0,
+    },
+    {
+        "name": "drop_expired_inbox_months",
+        "function": "webhooks.partitions.drop_expired_months",
+        "every_seconds": 6 * 3600.0,
+    },
+    {
         "name": "watch_conditions",
         "function": "payments.notifications.conditions.watch",
         "every_seconds": 15.0,
@@ -289,6 +299,8 @@ FLORIN_SENDERS: list[str] = [
     "webhooks.delivery.deliver",
     "payments.notifications.sending.deliver",
 ]
+# Full months of providers' events that are kept as they came; their keys are kept for ever.
+FLORIN_INBOX_RETENTION_MONTHS = env.int("FLORIN_INBOX_RETENTION_MONTHS", 13)
 # Exact "host:port" pairs outside the public internet that may receive webhooks. Empty by default.
 FLORIN_WEBHOOK_ALLOWED_HOSTS: list[str] = env.list("FLORIN_WEBHOOK_ALLOWED_HOSTS", [])
 # Requests to merchants that one sending process has open at a time, in all and per endpoint.

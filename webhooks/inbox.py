@@ -15,6 +15,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
 from audit import log
@@ -141,7 +142,7 @@ def replay(inbox_ids: Collection[str], *, actor: log.Actor, now: datetime) -> in
     with transaction.atomic(), log.acting_as(actor):
         rows = _locked_dead(inbox_ids)
         _audit(rows, "inbox_event.replayed", now=now)
-        InboxEvent.objects.filter(pk__in=[row.pk for row in rows]).update(
+        _stored(rows).update(
             status=Status.RECEIVED,
             due_at=now,
             finished_at=None,
@@ -166,10 +167,15 @@ def discard(inbox_ids: Collection[str], *, reason: str, actor: log.Actor, now: d
         for row in rows:
             inbox_runs.claim_key(row.provider, row.account_id, row.event_id, row.id, now=now)
         _audit(rows, "inbox_event.discarded", reason=reason, now=now)
-        InboxEvent.objects.filter(pk__in=[row.pk for row in rows]).update(
-            status=Status.DISCARDED, reason=reason, finished_at=now
-        )
+        _stored(rows).update(status=Status.DISCARDED, reason=reason, finished_at=now)
     return len(rows)
+
+
+def _stored(rows: Collection[InboxEvent]) -> QuerySet[InboxEvent]:
+    """Their rows, looked for in their months only."""
+    return InboxEvent.objects.filter(
+        pk__in=[row.pk for row in rows], received_at__in={row.received_at for row in rows}
+    )
 
 
 def _locked_dead(inbox_ids: Collection[str]) -> list[InboxEvent]:

@@ -21,10 +21,12 @@ from typing import Any, Literal, Protocol
 
 import structlog
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from audit import log
 from webhooks import attempts, deaths, lanes, retries
 from webhooks.models import InboxEvent, InboxQuestion
+from webhooks.statements import select_one
 
 EVENTS_PER_TRANSACTION = 20
 Status = InboxEvent.Status
@@ -109,19 +111,8 @@ def _lock_next_lane(*, now: datetime) -> str | None:
     """The lane of the longest due event that nobody is on. One lane per transaction: `apply`
     locks payments, and two drains holding several each could wait for one another.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT event.lane
-            FROM webhooks_inbox_event AS event JOIN webhooks_lane AS lane ON lane.key = event.lane
-            WHERE event.status IN ('received', 'deferred', 'failed') AND event.due_at <= %s
-            ORDER BY event.due_at LIMIT 1
-            FOR UPDATE OF lane SKIP LOCKED
-            """,
-            [now],
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
+    lane: str | None = select_one("SELECT webhooks_lock_inbox_lane(%s)", [now])
+    return lane
 
 
 def _drain_lane(lane: str, apply: Apply, result: DrainResult, *, now: datetime) -> None:
@@ -147,12 +138,7 @@ def _load(lane: str, *, now: datetime) -> list[_Row]:
     A new statement, so it sees everything that was committed before the lock was taken.
     """
     events = InboxEvent.objects.raw(
-        """
-        SELECT * FROM webhooks_inbox_event
-        WHERE lane = %s AND status IN ('received', 'deferred', 'failed')
-          AND (due_at <= %s OR status = 'failed')
-        ORDER BY arrival LIMIT %s
-        """,
+        "SELECT * FROM webhooks_open_inbox_events(%s, %s, %s)",
         [lane, now, EVENTS_PER_TRANSACTION],
     )
     return [_row(event) for event in events]
@@ -268,7 +254,7 @@ def claim_key(
 def _finish(row: _Row, applied: Applied | None, *, now: datetime) -> None:
     """Mark the outcome; `applied` is None for a repetition of an event that had its effect."""
     row.status = Status(applied.outcome) if applied else Status.DUPLICATE
-    InboxEvent.objects.filter(pk=row.view.id).update(
+    stored(row.view.id, row.view.received_at).update(
         status=row.status,
         due_at=None,
         finished_at=now,
@@ -361,7 +347,7 @@ def _die(row: _Row, reason: str, trace: str, result: DrainResult, *, now: dateti
 def _save(row: _Row, status: Status, reason: str, trace: str, **times: datetime | None) -> None:
     row.status = status
     columns: dict[str, Any] = {"due_at": row.due_at, **times}
-    InboxEvent.objects.filter(pk=row.view.id).update(
+    stored(row.view.id, row.view.received_at).update(
         status=status,
         failures=row.failures,
         deferrals=row.deferrals,
@@ -381,17 +367,29 @@ def _hold_behind(row: _Row, *, now: datetime) -> None:
 
 
 def hasten_deferred(lane: str, *, now: datetime) -> None:
-    """Deferred news may have got the predecessor it waits for. Rows in use are left alone."""
+    """Deferred news may have got the predecessor it waits for. Rows in use are left alone.
+
+    What is deferred until later than now is younger than the patience of deferrals, with a day for
+    the last pause: that keeps the months before out of it.
+    """
+    since = now - retries.DEFERRAL_LIFETIME - timedelta(days=1)
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE webhooks_inbox_event SET due_at = %s WHERE id IN (
-                SELECT id FROM webhooks_inbox_event
-                WHERE lane = %s AND status = 'deferred' AND due_at > %s FOR UPDATE SKIP LOCKED
+            UPDATE webhooks_inbox_event SET due_at = %s
+            WHERE received_at > %s AND (id, received_at) IN (
+                SELECT id, received_at FROM webhooks_inbox_event
+                WHERE lane = %s AND status = 'deferred' AND due_at > %s AND received_at > %s
+                FOR UPDATE SKIP LOCKED
             )
             """,
-            [now, lane, now],
+            [now, since, lane, now, since],
         )
+
+
+def stored(inbox_id: str, received_at: datetime) -> QuerySet[InboxEvent]:
+    """The row of one event. The time leads to its month, so that no other is looked into."""
+    return InboxEvent.objects.filter(pk=inbox_id, received_at=received_at)
 
 
 def _actor(event: InboxEventView) -> log.Actor:

@@ -15,8 +15,11 @@ from typing import Any
 
 from django.db import connection
 
+from webhooks import partitions
+
 # A due row that nobody has taken for this long is not waiting its turn: nobody works.
 OVERDUE_AFTER = timedelta(minutes=10)
+_DAYS_THAT_MUST_BE_COVERED = 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,28 @@ def inbox_violations(*, now: datetime) -> Iterator[Violation]:
             kind="inbox_effect_without_key",
             object=inbox_id,
             detail=f"{event_type} {event_id} is {status}, but could have its effect again",
+        )
+
+
+def inbox_partition_violations(*, now: datetime) -> Iterator[Violation]:
+    """Months that will be missing soon, and parts of the inbox whose guard does not stand."""
+    days = partitions.covered_days(now=now)
+    if days < _DAYS_THAT_MUST_BE_COVERED:
+        yield Violation(
+            kind="partitions_end_soon",
+            object=partitions.TABLE,
+            detail=f"events find no month of their own in {days:.1f} days: run ensure_partitions",
+        )
+    for (table,) in _stream(
+        """
+        SELECT relid::regclass::text FROM pg_partition_tree(to_regclass(%s))
+         WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relid AND tgenabled = 'A'
+                              AND tgname = 'inbox_event_keeps_its_outcome')
+        """,
+        [partitions.TABLE],
+    ):
+        yield Violation(
+            kind="trigger_missing", object=table, detail="an outcome in it could be taken back"
         )
 
 

@@ -24,10 +24,11 @@ from payments.admin.presentation import age_text, money_text
 from payments.models import Payment
 from payments.states import State
 from webhooks import backlog
+from webhooks import partitions as inbox_months
 
 # A process that has said nothing for this long is told as silent.
 SILENT_AFTER = timedelta(seconds=60)
-# The log makes its months three ahead; under this a person has to look.
+# Log and inbox make their months three ahead; under this a person has to look.
 PARTITION_DAYS_MIN = 20
 _PROCESSES = {
     "worker": "Worker: executes what waits",
@@ -107,6 +108,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if may(request, "webhooks.view_domainevent"):
         context["queues"] = [_queue(queue) for queue in backlog.queues(now=now)]
         context["processes"] = _processes(now)
+        context["inbox_days"] = inbox_days = int(inbox_months.covered_days(now=now))
+        context["inbox_tone"] = "good" if inbox_days >= PARTITION_DAYS_MIN else "bad"
     if may(request, "payments.view_provideraccount"):
         context["breakers"] = breakers.overview(now=now)
     if may(request, "audit.view_auditevent"):

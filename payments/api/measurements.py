@@ -25,6 +25,7 @@ from payments.actions.through_breaker import breaker
 from payments.models import EventSweep, ProviderAccount, ToldBreaker
 from payments.providers.breaker import BreakerState
 from webhooks import backlog
+from webhooks import partitions as inbox_months
 
 WINDOW = timedelta(hours=1)
 GROUP_TIMEOUT = "2s"
@@ -330,6 +331,25 @@ def audit(now: datetime) -> Iterator[Metric]:
     )
 
 
+def inbox(now: datetime) -> Iterator[Metric]:
+    """How long provider events are sure to find a month of their own, and what found none."""
+    yield GaugeMetricFamily(
+        "florin_inbox_partition_days_ahead",
+        "Days until provider events would be kept in the default partition.",
+        value=inbox_months.covered_days(now=now),
+    )
+    yield GaugeMetricFamily(
+        "florin_inbox_events_without_partition",
+        "Provider events that found no month of their own and wait to be moved to it.",
+        value=inbox_months.unpartitioned_count(),
+    )
+    yield GaugeMetricFamily(
+        "florin_inbox_expired_months",
+        "Months of provider events past their retention that are still there.",
+        value=len(inbox_months.expired_months(now=now)),
+    )
+
+
 GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
     "payments": payments,
     "provider_operations": provider_operations,
@@ -341,6 +361,7 @@ GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
     "processes": processes,
     "ledger": ledger,
     "audit": audit,
+    "inbox": inbox,
 }
 
 

@@ -78,7 +78,9 @@ def check_outbox(now: datetime) -> Iterator[Offence]:
 
 
 def check_inbox(now: datetime) -> Iterator[Offence]:
-    """As for the outbox; and no applied provider event could be applied again."""
+    """As for the outbox; no applied provider event could be applied again; months are ahead."""
+    for violation in webhooks.integrity.inbox_partition_violations(now=now):
+        yield Offence(kind=violation.kind, object=violation.object, detail=violation.detail)
     for violation in webhooks.integrity.inbox_violations(now=now):
         yield Offence(kind=violation.kind, object=violation.object, detail=violation.detail)
 

@@ -17,6 +17,7 @@ import psycopg
 from django.db import connections
 from psycopg import sql
 
+from config.database_setup import set_default_privileges
 from tests.databases import TestDatabases, cloned_database
 from webhooks import lanes
 
@@ -25,17 +26,17 @@ from webhooks import lanes
 def own_database(databases: TestDatabases) -> Iterator[psycopg.Connection]:
     """Point Django at a new clone; gives an autocommit connection of the tables' owner to it."""
     own = dataclasses.replace(databases, name=f"{databases.name}_{secrets.token_hex(2)}")
-    owner_url = urlsplit(databases.servers.database_owner_url)
-    with cloned_database(own):
-        names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
-        _work_on(dict.fromkeys(names, own.name))
-        try:
-            with psycopg.connect(
-                urlunsplit(owner_url._replace(path=f"/{own.name}")), autocommit=True
-            ) as owner:
-                yield owner
-        finally:
-            _work_on(names)
+    with cloned_database(own), _worked_on(own) as owner:
+        yield owner
+
+
+@contextlib.contextmanager
+def empty_database(databases: TestDatabases) -> Iterator[psycopg.Connection]:
+    """The same with a database in which nothing is yet, as before the first migration."""
+    nothing = dataclasses.replace(databases, template="template0")
+    with own_database(nothing) as owner:
+        set_default_privileges(connections["owner"])
+        yield owner
 
 
 def unguarded(owner: psycopg.Connection, table: str, statement: str) -> None:
@@ -56,6 +57,20 @@ def unguarded(owner: psycopg.Connection, table: str, statement: str) -> None:
             )
         )
     assert changed, f"{statement!r} changed nothing"
+
+
+@contextlib.contextmanager
+def _worked_on(own: TestDatabases) -> Iterator[psycopg.Connection]:
+    owner_url = urlsplit(own.servers.database_owner_url)
+    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
+    _work_on(dict.fromkeys(names, own.name))
+    try:
+        with psycopg.connect(
+            urlunsplit(owner_url._replace(path=f"/{own.name}")), autocommit=True
+        ) as owner:
+            yield owner
+    finally:
+        _work_on(names)
 
 
 def _work_on(names: dict[str, str]) -> None:

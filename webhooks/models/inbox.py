@@ -22,8 +22,9 @@ def new_inbox_event_id() -> str:
 class InboxEvent(models.Model):
     """One delivery of one provider event. Evidence columns cannot be changed by the application.
 
-    Kept free of foreign keys and of unique constraints beyond the id, so that it can be
-    partitioned by month without moving anything else.
+    Partitioned by the month of `received_at` (webhooks.partitions), and therefore free of foreign
+    keys and of unique constraints: the primary key of each month is (id, received_at), and ids are
+    unique because of what they are. Whoever changes a row names its `received_at` too.
     """
 
     class Status(models.TextChoices):

@@ -100,6 +100,8 @@ def test_every_group_of_figures_can_be_read(api: Api, shop: Shop) -> None:
     assert {"captured", "authorized"} <= states
     assert families["florin_provider_operation_seconds_last_hour"].samples
     assert families["florin_audit_partition_days_ahead"].samples[0].value > 1
+    assert families["florin_inbox_partition_days_ahead"].samples[0].value > 1
+    assert families["florin_inbox_expired_months"].samples[0].value == 0
     books = families["florin_ledger_balance_minor"].samples
     assert any(sample.labels["code"] == "merchant:pending" for sample in books)
 
