@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,6 +17,7 @@ from payments.actions.account_rounds import work_by_account
 from payments.actions.lost_webhooks import MANY_IN_AN_HOUR, lost_within_a_day
 from payments.actions.sweep_events import FIRST_LOOK_BACK, OVERLAP, SOURCE, pages_of, sweep_due
 from payments.models import EventSweep, LostWebhooks, Payment, ProviderAccount
+from tests.payments.providers.broken_server import broken_server
 from tests.payments.shop import Shop
 from tests.payments.test_provider_events import pay_as_payer
 from webhooks.models import DomainEvent, InboxEvent
@@ -323,3 +325,20 @@ def test_a_card_number_in_a_listed_event_is_masked(deaf_shop: Shop) -> None:
     (row,) = inbox_of(deaf_shop)
     assert b"card " in bytes(row.raw)
     assert b"4242 4242" not in bytes(row.raw)
+
+
+def test_an_event_that_cannot_be_read_keeps_no_other_from_being_found(shop: Shop) -> None:
+    shop.created()
+    good, *_ = shop.sandbox("GET", "/v1/events")["data"]
+    nameless = {name: value for name, value in good.items() if name != "id"}
+    body = json.dumps({"object": "list", "data": [nameless, good], "has_more": False}).encode()
+
+    def answer(connection: socket.socket) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    pass_time(shop, minutes=2)
+    with broken_server(answer) as url:
+        shop.change_account(api_base=url)
+        sweep(shop)
+    assert [row.event_id for row in inbox_of(shop)] == [good["id"]]

@@ -107,6 +107,24 @@ def test_an_event_of_a_payment_we_do_not_know_waits_and_fails_nothing(shop: Shop
     assert set(statuses(shop)) == {"deferred"}
 
 
+def test_an_event_that_cannot_be_read_dies_and_the_news_behind_it_is_applied(shop: Shop) -> None:
+    payment = shop.created()
+    shop.settle()
+    first, *later = events_of(shop, payment)
+    poison = first | {"id": "sbe_poison", "data": {"payment": dict(first["data"]["payment"])}}
+    poison["data"]["payment"]["amount_minor"] = "many"
+    for event in (poison, first, *later):
+        shop.receive(event)
+    shop.drain()
+    assert (statuses(shop)[0], shop.payment(payment.pk).state) == ("failed", "captured")
+    for _ in range(2):
+        shop.ahead_by(hours=1)
+        shop.drain()
+    assert statuses(shop)[0] == "dead"
+    assert "failed" not in statuses(shop)
+    assert shop.payment(payment.pk).state == "settled"
+
+
 def test_a_failed_authentication_leaves_the_payment_open(shop: Shop) -> None:
     payment = shop.created(payment_method="tok_3ds", return_url="https://shop.example/back")
     shop.authenticate(payment.pk, "fail")
