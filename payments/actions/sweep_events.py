@@ -29,7 +29,7 @@ from payments.actions.through_breaker import through_breaker
 from payments.models import EventSweep, ProviderAccount
 from payments.providers import provider_for
 from payments.providers.base import ListedEvent, Notification, Outcome, Result, UnreadableEvent
-from webhooks import inbox
+from webhooks import backlog, inbox
 
 # A list may show an event this much later than it was made, and our clocks may differ.
 OVERLAP = timedelta(minutes=5)
@@ -49,7 +49,11 @@ logger = structlog.get_logger(__name__)
 
 
 def sweep_due(*, clock: Clock) -> int:
-    """One round over every account that is due. Returns how many pages were asked for."""
+    """One round over every account that is due; none while the inbox is so late that webhooks are
+    refused. Returns how many pages were asked for.
+    """
+    if _inbox_is_too_late(clock()):
+        return 0
     return work_by_account(
         due=dict.fromkeys(_due_accounts(clock()), 1),
         pieces=partial(pages_of, clock=clock),
@@ -90,6 +94,12 @@ def sweep_page(sweep: EventSweep, *, clock: Clock) -> None:
     with transaction.atomic(durable=True):
         note_found(account, [event for event, _ in found], now=now)
         _move_on(sweep, result.events.next_cursor, now=now)
+
+
+def _inbox_is_too_late(now: datetime) -> bool:
+    waits_since = backlog.oldest_due("inbox")
+    longest = timedelta(seconds=settings.FLORIN_WEBHOOK_BUSY_INBOX_SECONDS)
+    return waits_since is not None and now - waits_since > longest
 
 
 def _due_accounts(now: datetime) -> list[str]:

@@ -283,8 +283,13 @@ def test_a_round_sweeps_every_account_that_is_due_and_closed_ones_rarely(deaf_sh
             pk=account_id[0], defaults={"due_at": later, "swept_until": later}
         )
     deaf_shop.change_account(active=False, is_default=False)
-    assert sweep_due(clock=deaf_shop.now) == 1
-    assert sweep_due(clock=deaf_shop.now) == 0
+    deaf_shop.receive(deaf_shop.sandbox("GET", "/v1/events")["data"][0])
+    with override_settings(FLORIN_WEBHOOK_BUSY_INBOX_SECONDS=0.0):
+        deaf_shop.ahead_by(seconds=1)
+        assert sweep_due(clock=deaf_shop.now) == 0  # webhooks are refused now, too
+    with override_settings(FLORIN_WEBHOOK_BUSY_INBOX_SECONDS=1e9):
+        assert sweep_due(clock=deaf_shop.now) == 1
+        assert sweep_due(clock=deaf_shop.now) == 0
     deaf_shop.drain()
     assert deaf_shop.payment(payment.pk).state == "settled"
     row = EventSweep.objects.get(pk=deaf_shop.account.pk)
