@@ -221,11 +221,19 @@ class Hub:
                 continue
             self._blind = False
             for payment_id, futures in batch.items():
-                snapshot = found.get(payment_id)
-                for future in _unanswered([futures]):
-                    future.set_result(snapshot)
-                if snapshot is not None:
-                    self._show(snapshot)
+                self._hand_over(found.get(payment_id), futures)
+
+    def _hand_over(
+        self, found: Snapshot | Exception | None, futures: list[asyncio.Future[Snapshot | None]]
+    ) -> None:
+        """Give what was read of one payment to those who asked, and to all who watch it."""
+        for future in _unanswered([futures]):
+            if isinstance(found, Exception):
+                future.set_exception(found)
+            else:
+                future.set_result(found)
+        if isinstance(found, Snapshot):
+            self._show(found)
 
     def _next_batch(self) -> list[str]:
         return list(islice(self._wanted, BATCH_MAX))

@@ -96,8 +96,12 @@ def _on_a_living_connection(
         raise
 
 
-def read_payments(payment_ids: Collection[str]) -> dict[str, Snapshot]:
-    """Payment id -> snapshot, all of one moment; ids that do not exist are missing."""
+def read_payments(payment_ids: Collection[str]) -> dict[str, Snapshot | Exception]:
+    """Payment id -> snapshot, all of one moment; ids that do not exist are missing.
+
+    A payment that cannot be shown (its encryption key is lost) is an exception in its place, so
+    that it hides no other.
+    """
     ids = list(payment_ids)
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
@@ -112,7 +116,7 @@ def read_payments(payment_ids: Collection[str]) -> dict[str, Snapshot]:
             .distinct("payment_id")
         }
     return {
-        payment.pk: _snapshot(payment, attempts.get(payment.pk), heads.get(payment.pk, 0))
+        payment.pk: _shown(payment, attempts.get(payment.pk), heads.get(payment.pk, 0))
         for payment in payments
     }
 
@@ -120,6 +124,14 @@ def read_payments(payment_ids: Collection[str]) -> dict[str, Snapshot]:
 def read_heads(payment_ids: Collection[str]) -> dict[str, int]:
     """Payment id -> number of its last domain event."""
     return events.heads("payment", payment_ids)
+
+
+def _shown(payment: Payment, attempt: Attempt | None, seq: int) -> Snapshot | Exception:
+    try:
+        return _snapshot(payment, attempt, seq)
+    except Exception as error:
+        logger.exception("stream.payment_not_shown", payment=payment.pk)
+        return error
 
 
 def _snapshot(payment: Payment, attempt: Attempt | None, seq: int) -> Snapshot:

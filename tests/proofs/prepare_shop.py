@@ -24,6 +24,7 @@ def main() -> None:
     printed = {
         "merchant": shop.merchant.pk,
         "secret_key": shop.secret_key,
+        "publishable_key": shop.publishable_key,
         "sandbox_key": shop.sandbox_key,
         "provider_account": shop.account.pk,
         "endpoint_token": shop.account.endpoint_token,

@@ -153,6 +153,7 @@ def _programs(folder: Path, port: int, environment: Mapping[str, str]) -> list[P
             command=processes.stream(port=port + _STREAM_PORT_OFFSET),
             environment=environment,
             ready_url=f"http://127.0.0.1:{port + _STREAM_PORT_OFFSET}/readyz",
+            liveness_command=processes.manage("check_liveness", "stream"),
         ),
         Program(
             name="worker",

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import urllib3
 from django.conf import settings
 
 from audit.log import Actor
@@ -26,8 +27,9 @@ from payments.models import ApiKey, ApiKeyUse, Merchant
 from tests.databases import free_ports
 from tests.payments.api.conftest import Api
 from tests.payments.api.streams import DEADLINE_SECONDS, Frame, ask, opened
-from tests.payments.shop import Shop
+from tests.payments.shop import Shop, new_key
 from tests.processes import RunningProcess, running_stream
+from tests.proofs.stand import Stand, running_stand
 from webhooks import backlog
 
 WAITING = {"confirm": None, "payment_method": None}
@@ -327,6 +329,55 @@ def test_who_reads_slowly_gets_the_last_state_and_costs_nothing(
             assert more, received
             received += more
         assert received.count(b"event: payment.updated") <= 21
+
+
+@pytest.mark.prove
+def test_a_restart_of_postgresql_and_a_dead_redis_cost_an_open_stream_nothing(
+    tmp_path: Path,
+) -> None:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    with (
+        running_stand(tmp_path, web_workers=1, with_background=False) as stand,
+        running_stream(url, log_path=tmp_path / "stream.log", settings=stand.environment),
+    ):
+        payment = stand_answer(stand, "/v1/payments", {"amount_minor": 4200, "currency": "EUR"})
+        with opened(url, payment, stand.shop["publishable_key"]) as page:
+            assert page.next_event().status == "created"
+            stand.servers.redis.kill()
+            stand.servers.postgres.restart()
+            path = f"/v1/payments/{payment['id']}/confirm"
+            confirmed = stand_answer(stand, path, {"payment_method": "tok_visa"})
+            assert confirmed["status"] == "captured"
+            while page.next_event().status != "captured":
+                pass
+            stand.servers.redis.start()
+            wait_for_redis(url)
+
+
+def stand_answer(stand: Stand, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer of the stand's API, asked again with the same key until it has one."""
+    headers = {
+        "Authorization": f"Bearer {stand.shop['secret_key']}",
+        "Idempotency-Key": new_key(),
+    }
+    deadline = time.monotonic() + 4 * DEADLINE_SECONDS
+    while True:
+        answer = urllib3.request(
+            "POST", stand.base_url + path, json=body, headers=headers, retries=False, timeout=30
+        )
+        if answer.status < 300:
+            told: dict[str, Any] = answer.json()
+            return told
+        assert time.monotonic() < deadline, answer.data
+        time.sleep(0.2)
+
+
+def wait_for_redis(url: str) -> None:
+    deadline = time.monotonic() + 2 * DEADLINE_SECONDS
+    while json.loads(ask(url, "GET", "/readyz")[2])["status"] != "ok":
+        assert time.monotonic() < deadline, "Redis is back, and nobody listens to it"
+        time.sleep(0.1)
 
 
 def test_a_listener_keeps_the_newest_state_alone() -> None:
