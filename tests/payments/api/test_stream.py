@@ -22,8 +22,8 @@ from audit.log import Actor
 from payments.actions.api_keys import revoke_api_key
 from payments.actions.merchant_status import set_merchant_status
 from payments.api.stream_hub import Listener
-from payments.api.stream_source import FINAL_STATES, Snapshot
-from payments.models import ApiKey, ApiKeyUse, Merchant
+from payments.api.stream_source import FINAL_STATES, Snapshot, read_payments
+from payments.models import ApiKey, ApiKeyUse, Attempt, Merchant
 from tests.databases import free_ports
 from tests.payments.api.conftest import Api
 from tests.payments.api.streams import DEADLINE_SECONDS, Frame, ask, opened
@@ -445,6 +445,20 @@ def test_a_stop_ends_the_streams_in_good_order(
             ending: list[Frame] = page.events_to_the_end()
         assert [frame.data for frame in ending] == [{"reason": "shutdown"}]
         assert stopped.process.wait(15) == 0
+
+
+def test_a_payment_that_cannot_be_shown_hides_no_other(
+    stream: RunningProcess, api: Api, shop: Shop, waiting: dict[str, Any]
+) -> None:
+    unreadable = api.create(**WAITING)
+    Attempt.objects.filter(payment_id=unreadable["id"]).update(client_secret_encrypted=b"torn")
+    read = read_payments([unreadable["id"], waiting["id"]])
+    assert isinstance(read[unreadable["id"]], Exception)
+    assert isinstance(read[waiting["id"]], Snapshot)
+    with opened(stream.url, unreadable, shop.publishable_key) as page:
+        assert (page.status, page.error()["code"]) == (500, "internal_error")
+    with opened(stream.url, waiting, shop.publishable_key) as page:
+        assert page.next_event().status == "created"
 
 
 def test_the_key_counts_as_used(
