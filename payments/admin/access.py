@@ -42,6 +42,7 @@ _MERCHANTS = (
     "historicalapikey",
     "historicalprovideraccount",
 )
+_NOTIFICATIONS = ("notification", "notificationrule", "historicalnotificationrule")
 
 
 def _views(app: str, models: tuple[str, ...]) -> set[str]:
@@ -62,7 +63,7 @@ _MONEY_VERBS = {
 GROUPS: dict[str, set[str]] = {
     # Sees everything, the audit trail included, and changes nothing.
     "Compliance": {
-        *_views("payments", (*_PAYMENTS, *_MERCHANTS)),
+        *_views("payments", (*_PAYMENTS, *_MERCHANTS, *_NOTIFICATIONS)),
         "ledger.view_*",
         "webhooks.view_*",
         "audit.view_*",
@@ -78,7 +79,7 @@ GROUPS: dict[str, set[str]] = {
     # Keeps it running: onboards merchants, issues test keys, replays what died, and does with
     # payments what Finance does.
     "Operations": {
-        *_views("payments", (*_PAYMENTS, *_MERCHANTS)),
+        *_views("payments", (*_PAYMENTS, *_MERCHANTS, *_NOTIFICATIONS)),
         *_MONEY_VERBS,
         "payments.add_merchant",
         "payments.change_merchant",
@@ -86,6 +87,9 @@ GROUPS: dict[str, set[str]] = {
         "payments.change_apikey",
         "payments.add_provideraccount",
         "payments.change_provideraccount",
+        "payments.add_notificationrule",
+        "payments.change_notificationrule",
+        "payments.change_notification",
         "webhooks.view_*",
         "webhooks.change_deadletter",
     },

@@ -17,19 +17,16 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from audit import partitions
-from payments.admin import breakers, figures, open_work, wording
+from payments.admin import breakers, figures, notifications, open_work, wording
 from payments.admin.access import may
 from payments.admin.charts import Bucket, Chart, chart
 from payments.admin.presentation import age_text, money_text
 from payments.models import Payment
+from payments.notifications.conditions import PARTITION_DAYS_MIN, SILENT_AFTER
 from payments.states import State
 from webhooks import backlog
 from webhooks import partitions as inbox_months
 
-# A process that has said nothing for this long is told as silent.
-SILENT_AFTER = timedelta(seconds=60)
-# Log and inbox make their months three ahead; under this a person has to look.
-PARTITION_DAYS_MIN = 20
 _PROCESSES = {
     "worker": "Worker: executes what waits",
     "sweeper": "Sweeper: finds what was missed",
@@ -112,6 +109,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["inbox_tone"] = "good" if inbox_days >= PARTITION_DAYS_MIN else "bad"
     if may(request, "payments.view_provideraccount"):
         context["breakers"] = breakers.overview(now=now)
+    if may(request, notifications.VIEW_RULE):
+        context["notification_hints"] = notifications.hints()
     if may(request, "audit.view_auditevent"):
         days = int(partitions.covered_days(now=now))
         context["audit_days"] = days

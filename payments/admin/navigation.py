@@ -80,6 +80,18 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
         "Operations",
         (
             (
+                "Notifications",
+                "notifications",
+                "payments_notification_changelist",
+                "payments.view_notification",
+            ),
+            (
+                "Who gets what",
+                "outgoing_mail",
+                "payments_notificationrule_changelist",
+                "payments.view_notificationrule",
+            ),
+            (
                 "Dead letters",
                 "report",
                 "webhooks_deadletter_changelist",

@@ -141,4 +141,4 @@ def _page(
 
 
 # Names of POST fields that error reports must never hold.
-hides_credentials = sensitive_post_parameters("secret_key", "webhook_secrets")
+hides_credentials = sensitive_post_parameters("secret_key", "webhook_secrets", "webhook_url")

@@ -297,6 +297,30 @@ def queues(now: datetime) -> Iterator[Metric]:
     yield from (waiting, late, dead)
 
 
+def notifications(now: datetime) -> Iterator[Metric]:
+    """What staff are to be told: what waits, how late, and what could not be delivered."""
+    waiting = GaugeMetricFamily(
+        "florin_notifications_waiting", "Notifications to be sent.", labels=["channel"]
+    )
+    late = GaugeMetricFamily(
+        "florin_notification_late_seconds",
+        "How late the longest due notification is.",
+        labels=["channel"],
+    )
+    for channel, number, seconds in _rows(
+        "SELECT channel, count(*), extract(epoch FROM greatest(%s - min(due_at), interval '0'))"
+        "::float8 FROM payments_notification WHERE status IN ('pending', 'retrying') GROUP BY 1",
+        [now],
+    ):
+        waiting.add_metric([channel], number)
+        late.add_metric([channel], seconds)
+    ((dead,),) = _rows("SELECT count(*) FROM payments_notification WHERE status = 'dead'", [])
+    yield from (waiting, late)
+    yield GaugeMetricFamily(
+        "florin_notifications_dead", "Notifications that wait for a person.", value=dead
+    )
+
+
 def processes(now: datetime) -> Iterator[Metric]:
     """Seconds since any process of a role gave a sign of life."""
     age = GaugeMetricFamily(
@@ -358,6 +382,7 @@ GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
     "parts": parts,
     "open_work": open_work,
     "queues": queues,
+    "notifications": notifications,
     "processes": processes,
     "ledger": ledger,
     "audit": audit,

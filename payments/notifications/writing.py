@@ -22,6 +22,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Q
 
+from audit import log
 from payments.models import Notification, NotificationRule, NotificationWindow
 from payments.notifications import kinds, rules
 from payments.notifications.events import moment_words, notice_of, page
@@ -74,8 +75,8 @@ def write(notice: Notice, *, now: datetime, not_to: Collection[str] = ()) -> int
     return len(recipients)
 
 
-def write_test(rule: NotificationRule, *, now: datetime) -> list[Notification]:
-    """Write a test to every recipient of a rule, past all windows, in the open transaction."""
+def send_test(rule: NotificationRule, *, actor: log.Actor, now: datetime) -> list[Notification]:
+    """Write a test to every recipient of a rule, past all windows; it is sent like any other."""
     notice = kinds.notice(
         kinds.TEST,
         subject=rule.pk,
@@ -87,7 +88,15 @@ def write_test(rule: NotificationRule, *, now: datetime) -> list[Notification]:
     rows = [
         _row(Recipient(rule=rule, key=key), notice, now=now) for key in rules.recipients_of(rule)
     ]
-    return Notification.objects.bulk_create(rows)
+    with log.acting_as(actor), transaction.atomic(durable=True):
+        log.append(
+            event_type="notification_rule.tested",
+            stream_type="notification_rule",
+            stream_id=rule.pk,
+            body={"notifications": [row.pk for row in rows]},
+            occurred_at=now,
+        )
+        return Notification.objects.bulk_create(rows)
 
 
 def tell_counted(*, now: datetime) -> int:
