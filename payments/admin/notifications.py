@@ -45,12 +45,13 @@ def hints() -> list[str]:
     active = NotificationRule.objects.filter(active=True)
     found = []
     if not active.exists():
-        found.append("Nobody is told when something goes wrong: there is no rule yet.")
+        found.append("Nobody is told when something goes wrong: no rule is in force.")
     elif active.filter(channel=NotificationChannel.EMAIL).exists() and not email.is_configured():
         found.append(f"Mail to staff cannot be sent: {email.NOT_CONFIGURED}.")
     dead = Notification.objects.filter(status=Notification.Status.DEAD)[:100].count()
     if dead:
-        found.append(f"{'100 or more' if dead == 100 else dead} could not be delivered.")
+        number = "100 or more" if dead == 100 else str(dead)
+        found.append(f"Not delivered, and waiting for a person: {number} notifications.")
     return found
 
 
