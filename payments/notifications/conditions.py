@@ -27,6 +27,7 @@ from payments.notifications.kinds import KINDS
 from payments.notifications.notice import Notice
 from payments.representation import dispute_object
 from webhooks import backlog
+from webhooks import partitions as inbox_partitions
 
 # A process that has said nothing for this long is silent.
 SILENT_AFTER = timedelta(seconds=60)
@@ -40,6 +41,7 @@ TOLD_AGAIN_AFTER = timedelta(days=1)
 # Every log whose months are made ahead: its name for people, and for how many days it has room.
 PARTITIONED_LOGS: tuple[tuple[str, Callable[..., float]], ...] = (
     ("audit trail", partitions.covered_days),
+    ("inbox of providers' news", inbox_partitions.covered_days),
 )
 _QUEUES = {
     "inbox": ("news from providers", "webhooks_inboxevent_changelist"),

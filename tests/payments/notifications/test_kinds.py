@@ -199,11 +199,12 @@ def test_a_log_that_runs_out_of_room_is_told_once_a_day(now: datetime) -> None:
     rule = email_rule(asked=["partitions_missing"])
     for hours in (0, 1, 23):
         conditions.watch(now=now + timedelta(hours=hours))
-    row = row_of(rule)
-    assert row.title == "The audit trail has room for 0 days"
-    assert "no payment can be made" in row.content["blocks"]
+    of_audit, of_inbox = sorted(rows_of(rule), key=lambda row: row.subject)
+    assert of_audit.title == "The audit trail has room for 0 days"
+    assert of_inbox.title == "The inbox of providers' news has room for 0 days"
+    assert "no payment can be made" in of_audit.content["blocks"]
     conditions.watch(now=now + timedelta(hours=24))
-    assert len(rows_of(rule)) == 2
+    assert len(rows_of(rule)) == 4
 
 
 def test_a_condition_is_told_as_soon_as_somebody_asks_and_forgotten_when_it_is_over(

@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import datetime, timedelta
 
+import pytest
 from django.db import connection, transaction
 
 from audit import log
@@ -52,6 +53,7 @@ def drain_with(threads: int, now: datetime) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.prove
 def test_a_storm_of_dead_letters_is_ten_messages_and_a_digest_for_each_recipient(
     now: datetime,
 ) -> None:
