@@ -18,6 +18,7 @@ class PaymentsConfig(AppConfig):
         from payments.models import Customer
 
         encryption.register("payments.ProviderAccount", "secrets_encrypted", name="secrets")
+        encryption.register("payments.ProviderEndpoint", "secrets_encrypted", name="secrets")
         encryption.register("payments.Attempt", "client_secret_encrypted", name="client_secret")
         customers = {"email": Customer.email_fingerprint, "name": Customer.name_fingerprint}
         for name, index in customers.items():

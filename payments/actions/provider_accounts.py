@@ -3,15 +3,15 @@
 Mental model: a merchant with active accounts of its own in a mode uses those, any other the
 platform's. A payment may name one of them; one that names none goes through the default. An owner
 with active accounts in a mode has exactly one default there. Credentials are encrypted at rest and
-unlocked for one call; of the webhook secrets those that were replaced hold until they expire.
+unlocked for one call; what the provider signs with belongs to the account's endpoints
+(payments.actions.provider_endpoints).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -19,25 +19,13 @@ from django.db.models import Q, QuerySet
 
 from audit import log
 from payments import rows
+from payments.actions.provider_endpoints import insert_endpoint
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Merchant, ProviderAccount
 from payments.providers.base import Credentials
-from payments.representation import timestamp
 
-# Providers send with the old secret for at most a day after one is replaced; a week is plenty.
-LONGEST_WEBHOOK_OVERLAP = timedelta(days=7)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebhookSecret:
-    """What a provider signs its webhooks with; good until `expires_at`, or until replaced."""
-
-    secret: str = field(repr=False)
-    expires_at: datetime | None = None
-
-    def holds(self, now: datetime) -> bool:
-        """True until it expires."""
-        return self.expires_at is None or now < self.expires_at
+# How the endpoint is called that an account is opened with.
+FIRST_ENDPOINT = "First"
 
 
 def create_provider_account(
@@ -55,7 +43,8 @@ def create_provider_account(
     is_default: bool = True,
     owned_by_merchant: bool = False,
 ) -> ProviderAccount:
-    """Open an account at `provider` for a merchant's payments or everybody's (None).
+    """Open an account at `provider` for a merchant's payments or everybody's (None), with a first
+    endpoint where the provider sends what it signed with one of `webhook_secrets`.
 
     With `owned_by_merchant` the PSP pays the merchant itself, which the books follow; that never
     changes, because what was booked would no longer be true.
@@ -85,9 +74,7 @@ def create_provider_account(
             is_default=_take_default(accounts) if is_default else not _has_default(accounts),
             created_at=now,
         )
-        account.set_secrets(
-            _secrets_json(secret_key, [WebhookSecret(secret=s) for s in webhook_secrets])
-        )
+        account.set_secrets(_secrets_json(secret_key))
         account.save(force_insert=True)
         _audit(
             account,
@@ -102,6 +89,7 @@ def create_provider_account(
             },
             now=now,
         )
+        insert_endpoint(account, name=FIRST_ENDPOINT, webhook_secrets=webhook_secrets, now=now)
     return account
 
 
@@ -155,54 +143,17 @@ def set_provider_account_active(
     return chosen
 
 
-def replace_provider_secrets(
-    *,
-    account: ProviderAccount,
-    secret_key: str = "",
-    webhook_secrets: Sequence[str] = (),
-    webhook_overlap: timedelta = timedelta(),
-    actor: log.Actor,
-    now: datetime,
+def replace_provider_key(
+    *, account: ProviderAccount, secret_key: str, actor: log.Actor, now: datetime
 ) -> None:
-    """Exchange an account's secret key, its webhook secrets, or both; what is empty stays.
-
-    Former webhook secrets hold for `webhook_overlap` (0 to 7 days) beside the new ones. Raises
-    FlorinError(parameter_invalid).
-    """
-    if not secret_key and not webhook_secrets:
-        raise FlorinError(
-            ErrorCode.parameter_invalid,
-            "Give a secret key, webhook secrets, or both.",
-            param="secret_key",
-        )
-    if not timedelta() <= webhook_overlap <= LONGEST_WEBHOOK_OVERLAP:
-        raise FlorinError(
-            ErrorCode.parameter_invalid, "The overlap is 0 to 7 days.", param="webhook_overlap"
-        )
+    """Exchange the key with which the provider is asked. Raises FlorinError(parameter_invalid)."""
+    if not secret_key:
+        raise FlorinError(ErrorCode.parameter_invalid, "Give the new key.", param="secret_key")
     with log.acting_as(actor), transaction.atomic(durable=True):
         locked = ProviderAccount.objects.select_for_update().get(pk=account.pk)
-        kept = webhook_secrets_of(locked)
-        if webhook_secrets:
-            ends = now + webhook_overlap
-            former = [secret for secret in kept if secret.secret not in webhook_secrets]
-            kept = [
-                *(WebhookSecret(secret=secret) for secret in webhook_secrets),
-                *(_ending(secret, ends) for secret in former),
-            ]
-        kept = [secret for secret in kept if secret.holds(now)]
-        locked.set_secrets(_secrets_json(secret_key or credentials_for(locked).secret_key, kept))
+        locked.set_secrets(_secrets_json(secret_key))
         locked.save(update_fields=["secrets_encrypted"])
-        _audit(
-            locked,
-            "secrets_replaced",
-            {
-                "secret_key_replaced": bool(secret_key),
-                "webhook_secrets": [
-                    {"expires_at": timestamp(secret.expires_at)} for secret in kept
-                ],
-            },
-            now=now,
-        )
+        _audit(locked, "key_replaced", {}, now=now)
 
 
 def account_for_payment(
@@ -246,27 +197,12 @@ def accounts_of(merchant: Merchant, livemode: bool) -> QuerySet[ProviderAccount]
 
 
 def credentials_for(account: ProviderAccount) -> Credentials:
-    """The account's credentials in clear, for one call; of its webhook secrets the current ones."""
-    stored = json.loads(account.reveal_secrets())
+    """The account's credentials in clear, for one call."""
     return Credentials(
-        secret_key=stored["secret_key"],
+        secret_key=json.loads(account.reveal_secrets())["secret_key"],
         publishable_key=account.publishable_key,
         api_base=account.api_base,
-        webhook_secrets=tuple(stored["webhook_secrets"]),
     )
-
-
-def webhook_secrets_of(account: ProviderAccount) -> list[WebhookSecret]:
-    """What the provider may have signed with, the current ones first; some may have expired."""
-    stored = json.loads(account.reveal_secrets())
-    current = [WebhookSecret(secret=secret) for secret in stored["webhook_secrets"]]
-    former = [
-        WebhookSecret(
-            secret=known["secret"], expires_at=datetime.fromisoformat(known["expires_at"])
-        )
-        for known in stored.get("former_webhook_secrets", [])
-    ]
-    return current + former
 
 
 def _check(provider: str, *, livemode: bool, api_base: str) -> None:
@@ -311,23 +247,8 @@ def _take_default(accounts: list[ProviderAccount]) -> bool:
     return True
 
 
-def _ending(known: WebhookSecret, ends: datetime) -> WebhookSecret:
-    earlier = known.expires_at if known.expires_at and known.expires_at < ends else ends
-    return WebhookSecret(secret=known.secret, expires_at=earlier)
-
-
-def _secrets_json(secret_key: str, webhook_secrets: Sequence[WebhookSecret]) -> str:
-    return json.dumps(
-        {
-            "secret_key": secret_key,
-            "webhook_secrets": [s.secret for s in webhook_secrets if s.expires_at is None],
-            "former_webhook_secrets": [
-                {"secret": s.secret, "expires_at": s.expires_at.isoformat()}
-                for s in webhook_secrets
-                if s.expires_at is not None
-            ],
-        }
-    )
+def _secrets_json(secret_key: str) -> str:
+    return json.dumps({"secret_key": secret_key})
 
 
 def _audit(account: ProviderAccount, what: str, body: dict[str, object], *, now: datetime) -> None:

@@ -38,9 +38,11 @@ _MERCHANTS = (
     "merchant",
     "apikey",
     "provideraccount",
+    "providerendpoint",
     "historicalmerchant",
     "historicalapikey",
     "historicalprovideraccount",
+    "historicalproviderendpoint",
 )
 _NOTIFICATIONS = ("notification", "notificationrule", "historicalnotificationrule")
 

@@ -196,13 +196,18 @@ class ReviewLimitForm(ReasonForm):
     field_order = ("review_above_minor", "reason")
 
 
-class _CredentialsForm(OnceForm):
+class ProviderKeyForm(OnceForm):
+    """A new key for an account; the arguments of replace_provider_key."""
+
     secret_key = forms.CharField(
         label="Secret key at the provider",
         max_length=500,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
         help_text="Stored encrypted and never shown again.",
     )
+
+
+class _WebhookSecretsForm(OnceForm):
     webhook_secrets = forms.CharField(
         label="Webhook signing secrets",
         required=False,
@@ -215,22 +220,44 @@ class _CredentialsForm(OnceForm):
         return str(self.cleaned_data["webhook_secrets"]).split()
 
 
-class ProviderSecretsForm(_CredentialsForm):
-    """New credentials for an account; the arguments of replace_provider_secrets."""
+class EndpointForm(_WebhookSecretsForm):
+    """One more endpoint of an account; the arguments of add_endpoint."""
 
-    webhook_overlap = _overlap_field(
-        "Former webhook secrets hold for",
+    field_order = ("name", "webhook_secrets")
+
+    name = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget())
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields[
+            "webhook_secrets"
+        ].help_text += " Leave empty where the provider makes it, and rotate it in afterwards."
+
+
+class EndpointSecretsForm(_WebhookSecretsForm):
+    """New secrets for an endpoint; the arguments of rotate_endpoint_secrets."""
+
+    overlap = _overlap_field(
+        "Former secrets hold for",
         "The provider may sign with them for a while after it was given new ones.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["secret_key"].required = False
-        for name in ("secret_key", "webhook_secrets"):
-            self.fields[name].help_text += " Leave empty to keep what is stored."
+        self.fields["webhook_secrets"].required = True
 
 
-class ProviderAccountForm(_CredentialsForm):
+class RetireEndpointForm(ReasonForm):
+    """When an address closes; the arguments of retire_endpoint."""
+
+    overlap = _overlap_field(
+        "It takes news for another",
+        "What the provider has sent off, or sends again, may still come in by it.",
+    )
+    field_order = ("overlap", "reason")
+
+
+class ProviderAccountForm(ProviderKeyForm, _WebhookSecretsForm):
     """A new account at a provider; the arguments of create_provider_account."""
 
     field_order = ("provider", "name", "mode", "publishable_key", "secret_key")

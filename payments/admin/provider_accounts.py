@@ -21,13 +21,14 @@ from payments.actions.lost_webhooks import lost_within_a_day
 from payments.actions.provider_accounts import (
     create_provider_account,
     make_default_account,
-    replace_provider_secrets,
+    replace_provider_key,
     set_provider_account_active,
 )
 from payments.admin.access import LIVE_PERMISSION, may, require, staff_actor
-from payments.admin.forms import OnceForm, ProviderAccountForm, ProviderSecretsForm, ReasonForm
+from payments.admin.forms import OnceForm, ProviderAccountForm, ProviderKeyForm, ReasonForm
 from payments.admin.merchants import account_status, merchant_or_404
 from payments.admin.presentation import admin_link, identifier, mode_badge, moment_text
+from payments.admin.provider_endpoints import ProviderEndpointInline, add_endpoint_page
 from payments.admin.read_only import HistoryAdmin
 from payments.admin.verbs import Done, Verb, hides_credentials, verb_page
 from payments.models import EventSweep, Merchant, ProviderAccount
@@ -51,7 +52,14 @@ class ProviderAccountAdmin(HistoryAdmin):
     list_filter = ("provider", "livemode", "active")
     ordering = ("-pk",)
     sortable_by = ()
-    actions_detail = ("test_connection", "make_default", "open_or_close", "replace_secrets")
+    inlines = (ProviderEndpointInline,)
+    actions_detail = (
+        "test_connection",
+        "make_default",
+        "open_or_close",
+        "replace_key",
+        "add_endpoint",
+    )
     fieldsets = (
         (
             "Provider account",
@@ -217,36 +225,39 @@ class ProviderAccountAdmin(HistoryAdmin):
         )
 
     @action(
-        description="Replace credentials",
-        url_path="replace-credentials",
-        icon="lock_reset",
-        permissions=["verb"],
+        description="Replace key", url_path="replace-key", icon="lock_reset", permissions=["verb"]
     )
     @method_decorator(hides_credentials)
-    def replace_secrets(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def replace_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
         account = _account_to_change(request, object_id)
 
         def replace(form: OnceForm) -> Done:
-            replace_provider_secrets(
+            replace_provider_key(
                 account=account,
                 secret_key=form.cleaned_data["secret_key"],
-                webhook_secrets=form.cleaned_data["webhook_secrets"],
-                webhook_overlap=form.cleaned_data["webhook_overlap"],
                 actor=staff_actor(request),
                 now=timezone.now(),
             )
-            return Done(
-                message=f"The credentials of {account.name} are replaced.", url=_page_of(account)
-            )
+            return Done(message=f"The key of {account.name} is replaced.", url=_page_of(account))
 
         return verb_page(
             request,
             self,
-            verb=Verb(title=f"Replace the credentials of {account.name}", button="Replace"),
-            make_form=ProviderSecretsForm,
+            verb=Verb(title=f"Replace the secret key of {account.name}", button="Replace"),
+            make_form=ProviderKeyForm,
             act=replace,
             back_url=_page_of(account),
         )
+
+    @action(
+        description="Add endpoint",
+        url_path="add-endpoint",
+        icon="add_link",
+        permissions=["verb"],
+    )
+    @method_decorator(hides_credentials)
+    def add_endpoint(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return add_endpoint_page(request, self, _account_to_change(request, object_id))
 
     @display(description="for payments of")
     def owner_shown(self, account: ProviderAccount) -> SafeString | str:

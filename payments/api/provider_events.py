@@ -1,7 +1,7 @@
 """`POST /webhooks/{provider}/{endpoint token}`: take in what a payment provider tells us.
 
-Mental model: the token in the address finds the provider account, the signature over the raw
-bytes proves the sender, one INSERT commits the event, and only then is 200 said. Nothing is
+Mental model: the token in the address finds the endpoint and its account, the signature over the
+raw bytes proves the sender, one INSERT commits the event, and only then is 200 said. Nothing is
 applied here; storing it wakes the worker. A sender we cannot believe leaves no row, and a card
 number, which no provider ever sends, would be masked in it. A plain Django view without the REST
 framework, because this is the busiest and the simplest address there is.
@@ -17,7 +17,13 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from payments.actions.provider_accounts import WebhookSecret, webhook_secrets_of
+from payments.actions.provider_endpoints import (
+    LAST_EVENT_IS_TRUE_TO,
+    WebhookSecret,
+    endpoint_at,
+    note_event,
+    secrets_of,
+)
 from payments.actions.provider_news import as_stored
 from payments.api import metrics
 from payments.api.backpressure import pressure
@@ -25,7 +31,6 @@ from payments.api.card_data import is_tracing, masked_headers
 from payments.api.errors import error_response, refusal_of
 from payments.api.parsers import read_body
 from payments.errors import ErrorCode, FlorinError
-from payments.models import ProviderAccount
 from payments.providers import provider_for
 from payments.providers.base import InvalidSignature, Provider, UnreadableEvent
 from webhooks import inbox
@@ -44,10 +49,14 @@ class _Destination:
     provider: Provider
     provider_code: str
     account_id: str
+    livemode: bool
+    endpoint_id: str
+    retires_at: datetime | None
     webhook_secrets: tuple[WebhookSecret, ...] = field(repr=False)
 
 
 _cache: dict[str, tuple[float, _Destination]] = {}
+_noted: dict[str, datetime] = {}  # endpoint -> when this process last wrote that it is in use
 
 
 @csrf_exempt
@@ -72,7 +81,7 @@ def receive_provider_event(
 def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now: datetime) -> None:
     pressure.refuse_webhook()
     raw = read_body(request)
-    destination = _destination(provider_code, endpoint_token)
+    destination = _destination(provider_code, endpoint_token, now=now)
     headers = _headers(request)
     secrets = [known.secret for known in destination.webhook_secrets if known.holds(now)]
     try:
@@ -93,6 +102,19 @@ def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now:
         headers=headers,
         received_at=now,
     )
+    _note_use(destination.endpoint_id, now)
+
+
+def _note_use(endpoint_id: str, now: datetime) -> None:
+    last = _noted.get(endpoint_id)
+    if last is None or last <= now - LAST_EVENT_IS_TRUE_TO:
+        _noted[endpoint_id] = now
+        note_event(endpoint_id, now=now)
+
+
+def forget_destinations() -> None:
+    """Look every address up anew, as a process that starts does."""
+    _cache.clear()
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
@@ -107,27 +129,33 @@ def _headers(request: HttpRequest) -> dict[str, str]:
     return masked_headers(headers)
 
 
-def _destination(provider_code: str, endpoint_token: str) -> _Destination:
-    """The account behind an address. Raises FlorinError(not_found), also for a wrong provider."""
+def _destination(provider_code: str, endpoint_token: str, *, now: datetime) -> _Destination:
+    """The account behind an address. Raises FlorinError(not_found), also for a wrong provider and
+    for an endpoint that has retired.
+    """
     expires_at, destination = _cache.get(endpoint_token, (0.0, None))
     if destination is None or expires_at < time.monotonic():
-        destination = _look_up(endpoint_token)
-    if destination.provider_code != provider_code:
+        destination = _look_up(endpoint_token, now=now)
+    retired = destination.retires_at is not None and destination.retires_at <= now
+    if retired or destination.provider_code != provider_code:
         raise FlorinError(ErrorCode.not_found)
     return destination
 
 
-def _look_up(endpoint_token: str) -> _Destination:
+def _look_up(endpoint_token: str, *, now: datetime) -> _Destination:
     # An account that was replaced still gets the news of the payments made through it.
-    account = ProviderAccount.objects.filter(endpoint_token=endpoint_token).first()
-    if account is None:
+    endpoint = endpoint_at(endpoint_token, now=now)
+    if endpoint is None:
         _cache.pop(endpoint_token, None)
         raise FlorinError(ErrorCode.not_found)
     destination = _Destination(
-        provider=provider_for(account.provider),
-        provider_code=account.provider,
-        account_id=account.pk,
-        webhook_secrets=tuple(webhook_secrets_of(account)),
+        provider=provider_for(endpoint.account.provider),
+        provider_code=endpoint.account.provider,
+        account_id=endpoint.account_id,
+        livemode=endpoint.account.livemode,
+        endpoint_id=endpoint.pk,
+        retires_at=endpoint.retires_at,
+        webhook_secrets=tuple(secrets_of(endpoint)),
     )
     if len(_cache) >= _CACHE_SIZE_MAX:
         _cache.clear()

@@ -22,6 +22,7 @@ from payments.models.notification import (
     StandingCondition,
 )
 from payments.models.payment import Payment, Transition
+from payments.models.provider_endpoint import ProviderEndpoint, ProviderEndpointUse
 from payments.models.refund import Refund
 from payments.models.review import ReviewCase
 
@@ -47,6 +48,8 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "ProviderAccount",
+    "ProviderEndpoint",
+    "ProviderEndpointUse",
     "ProviderOperation",
     "Refund",
     "ReviewCase",

@@ -183,9 +183,9 @@ class ProviderAccount(models.Model):
     An owner may have several active ones per mode; the default one takes the payments that name
     none. One that is not active takes no new payments and goes on with those it has.
 
-    `endpoint_token` is the secret part of `/webhooks/{provider}/{token}`: it finds this row, the
-    signature then proves the sender. The encrypted column holds `secret_key` and the webhook
-    secrets as JSON; the row's id is part of what the cipher authenticates.
+    Where the provider sends its webhooks, and what it signs them with, say the account's endpoints
+    (payments.models.provider_endpoint). The encrypted column holds `secret_key` as JSON; the row's
+    id is part of what the cipher authenticates.
     """
 
     id = models.CharField(
@@ -208,10 +208,9 @@ class ProviderAccount(models.Model):
     publishable_key = models.CharField(max_length=255, blank=True)
     api_base = models.CharField(max_length=255, blank=True)
     secrets_encrypted = models.BinaryField()
-    endpoint_token = models.CharField(max_length=64, unique=True, default=new_endpoint_token)
     created_at = models.DateTimeField()
 
-    history = HistoricalRecords(excluded_fields=["secrets_encrypted", "endpoint_token"])
+    history = HistoricalRecords(excluded_fields=["secrets_encrypted"])
 
     class Meta:
         constraints = [

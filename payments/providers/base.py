@@ -103,7 +103,6 @@ class Credentials:
     secret_key: str = field(repr=False)
     publishable_key: str = ""
     api_base: str = ""
-    webhook_secrets: Sequence[str] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,9 +28,17 @@ from payments.actions.apply_provider_event import apply_provider_event
 from payments.actions.change import Cause
 from payments.actions.create_merchant import create_merchant
 from payments.actions.provider_accounts import create_provider_account
+from payments.actions.provider_endpoints import secrets_of
 from payments.actions.resume_payment import lease_operation, poll_payment, resume_operation
 from payments.idempotency import Answer, Claim
-from payments.models import Dispute, Merchant, Payment, ProviderAccount, ProviderOperation
+from payments.models import (
+    Dispute,
+    Merchant,
+    Payment,
+    ProviderAccount,
+    ProviderEndpoint,
+    ProviderOperation,
+)
 from payments.providers.sandbox.service.accounts import publishable_key_for
 from webhooks import inbox
 
@@ -148,6 +156,16 @@ class Shop:
     def cancel(self, payment_id: str, reason: str = "", **more: Any) -> Answer:
         """Cancel."""
         return self.ask("payments.cancel", {"payment": payment_id, "reason": reason}, **more)
+
+    @property
+    def endpoint(self) -> ProviderEndpoint:
+        """The one its account was opened with, as the row stands."""
+        return self.account.endpoints.earliest("pk")
+
+    @property
+    def webhook_secret(self) -> str:
+        """What the sandbox signs with there."""
+        return secrets_of(self.endpoint)[0].secret
 
     def change_account(self, **changes: Any) -> None:
         """Change the shop's provider account, as staff do."""

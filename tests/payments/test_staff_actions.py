@@ -10,8 +10,6 @@ from payments.actions.api_keys import issue_api_key, revoke_api_key
 from payments.actions.merchant_status import set_merchant_status
 from payments.actions.provider_accounts import (
     create_provider_account,
-    credentials_for,
-    replace_provider_secrets,
 )
 from payments.errors import FlorinError
 from payments.models import ApiKey, Merchant, ProviderAccount
@@ -72,21 +70,6 @@ def test_a_key_that_is_revoked_twice_keeps_its_first_time(shop: Shop) -> None:
 def test_an_account_at_a_provider_that_is_not_there_is_refused(shop: Shop) -> None:
     with pytest.raises(FlorinError, match="Known providers are"):
         account_of(shop, "bank_of_nowhere")
-
-
-def test_replaced_credentials_are_the_ones_that_are_used(shop: Shop) -> None:
-    replace_provider_secrets(
-        account=shop.account,
-        secret_key="sbx_sk_replaced",
-        webhook_secrets=["whsec_new", "whsec_old"],
-        actor=STAFF,
-        now=shop.now(),
-    )
-    credentials = credentials_for(ProviderAccount.objects.get(pk=shop.account.pk))
-    assert credentials.secret_key == "sbx_sk_replaced"
-    assert list(credentials.webhook_secrets) == ["whsec_new", "whsec_old"]
-    told_here = told("provider_account", shop.account.pk)
-    assert told_here.count("provider_account.secrets_replaced") == 1
 
 
 def account_of(shop: Shop, provider: str) -> ProviderAccount:

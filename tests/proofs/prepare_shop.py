@@ -17,7 +17,6 @@ def main() -> None:
     """Open the shop and print it."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    from payments.actions.provider_accounts import credentials_for
     from tests.payments.shop import open_shop
 
     shop = open_shop()
@@ -27,8 +26,8 @@ def main() -> None:
         "publishable_key": shop.publishable_key,
         "sandbox_key": shop.sandbox_key,
         "provider_account": shop.account.pk,
-        "endpoint_token": shop.account.endpoint_token,
-        "webhook_secret": credentials_for(shop.account).webhook_secrets[0],
+        "endpoint_token": shop.endpoint.token,
+        "webhook_secret": shop.webhook_secret,
     }
     sys.stdout.write(json.dumps(printed))
 

@@ -22,6 +22,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from rich.console import Console
 
+from payments.actions.provider_endpoints import address_of
 from payments.management.commands.load_demo import DEMO_FILE, write_demo_file
 from payments.models import ProviderAccount
 from payments.story import Judgement, judge_settled_payment, story_of
@@ -158,7 +159,7 @@ def connect_sandbox(demo: dict[str, str]) -> None:
         "POST",
         f"{settings.FLORIN_SANDBOX_URL}/v1/webhook_endpoints",
         json={
-            "url": f"{settings.FLORIN_BASE_URL}/webhooks/sandbox/{account.endpoint_token}",
+            "url": address_of(account.endpoints.earliest("pk")),
             "secret": demo["sandbox_webhook_secret"],
         },
         headers={"Authorization": f"Bearer {demo['sandbox_secret_key']}"},

@@ -32,7 +32,12 @@ LIFE = {
     "payments.ReviewCase",
 }
 MONEY = LIFE | {"ledger.Account", "ledger.JournalEntry"}
-MERCHANTS = {"payments.Merchant", "payments.ApiKey", "payments.ProviderAccount"}
+MERCHANTS = {
+    "payments.Merchant",
+    "payments.ApiKey",
+    "payments.ProviderAccount",
+    "payments.ProviderEndpoint",
+}
 WEBHOOKS = {
     "webhooks.DeadLetter",
     "webhooks.DeadLetterRun",
@@ -135,7 +140,7 @@ def test_only_operations_reaches_the_verbs(
         _page(Merchant, "change", merchant).replace("change/", "issue-key/"),
         _page(Merchant, "change", merchant).replace("change/", "change-status/"),
         reverse("admin:payments_apikey_revoke", args=[key]),
-        reverse("admin:payments_provideraccount_replace_secrets", args=[account]),
+        reverse("admin:payments_provideraccount_replace_key", args=[account]),
         reverse("admin:payments_provideraccount_add_for", args=[merchant]),
     ]
     for url in verbs:

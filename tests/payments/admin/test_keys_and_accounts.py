@@ -11,9 +11,10 @@ import pytest
 from django.urls import reverse
 
 from payments.actions.lost_webhooks import lost_within_a_day
-from payments.actions.provider_accounts import account_for_payment, webhook_secrets_of
+from payments.actions.provider_accounts import account_for_payment
+from payments.actions.provider_endpoints import secrets_of
 from payments.actions.sweep_events import pages_of
-from payments.models import ApiKey, EventSweep, ProviderAccount
+from payments.models import ApiKey, EventSweep, ProviderAccount, ProviderEndpoint
 from payments.scopes import SCOPES
 from tests.payments.admin.conftest import Staff, make_staff
 from tests.payments.admin.test_verbs import audited, keys_in, send
@@ -124,7 +125,7 @@ def test_others_reach_none_of_these_verbs(
         "provideraccount_test_connection": shop.account.pk,
         "provideraccount_make_default": shop.account.pk,
         "provideraccount_open_or_close": shop.account.pk,
-        "provideraccount_replace_secrets": shop.account.pk,
+        "provideraccount_replace_key": shop.account.pk,
     }
     for name, pk in pages.items():
         url = reverse(f"admin:payments_{name}", args=[pk])
@@ -133,6 +134,10 @@ def test_others_reach_none_of_these_verbs(
 
 def account_url(verb: str, account: ProviderAccount) -> str:
     return reverse(f"admin:payments_provideraccount_{verb}", args=[account.pk])
+
+
+def endpoint_url(verb: str, endpoint: ProviderEndpoint) -> str:
+    return reverse(f"admin:payments_providerendpoint_{verb}", args=[endpoint.pk])
 
 
 def open_second(person: Staff, shop: Shop, **fields: str) -> ProviderAccount:
@@ -184,15 +189,29 @@ def test_whom_the_provider_pays_is_said_when_a_merchants_account_is_opened(
     assert "pays the merchant itself" not in platforms
 
 
-def test_webhook_secrets_are_rotated_with_an_overlap(shop: Shop, person: Staff) -> None:
-    url = account_url("replace_secrets", shop.account)
-    answer = send(person, url, webhook_secrets="whsec_new", webhook_overlap="24")
-    assert answer.status_code == 302
-    current, former = webhook_secrets_of(ProviderAccount.objects.get(pk=shop.account.pk))
-    assert (current.secret, current.expires_at) == ("whsec_new", None)
-    assert former.expires_at is not None
-    nothing = send(person, url, webhook_overlap="24").content.decode()
-    assert "Give a secret key, webhook secrets, or both" in nothing
+def test_an_endpoint_is_added_rotated_and_the_first_one_retired(shop: Shop, person: Staff) -> None:
+    answer = send(person, account_url("add_endpoint", shop.account), name="Second")
+    second = shop.account.endpoints.get(name="Second")
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    assert f"/webhooks/sandbox/{second.token}" in answer.content.decode()
+    rotating = endpoint_url("rotate_secrets", second)
+    assert send(person, rotating, webhook_secrets="whsec_a", overlap="24").status_code == 302
+    assert send(person, rotating, webhook_secrets="whsec_b", overlap="24").status_code == 302
+    current, former = secrets_of(ProviderEndpoint.objects.get(pk=second.pk))
+    assert (current.secret, current.expires_at, former.secret) == ("whsec_b", None, "whsec_a")
+    ending = endpoint_url("retire", shop.endpoint)
+    assert send(person, ending, overlap="24", reason="moved to the second").status_code == 302
+    page = text_of(person, "payments_provideraccount_change", shop.account.pk)
+    assert "In use" in page
+    assert "Retires" in page
+    last = send(person, endpoint_url("retire", second), overlap="0", reason="all")
+    assert "last endpoint" in last.content.decode()
+    shown = send(person, endpoint_url("show_address", shop.endpoint))
+    assert shop.endpoint.token in shown.content.decode()
+    who = audited("provider_account", shop.account.pk)
+    for verb in ("added", "secrets_rotated", "retired", "address_shown"):
+        assert who[f"provider_endpoint.{verb}"] == str(person.user.pk)
 
 
 def test_a_connection_is_tested_in_words(shop: Shop, person: Staff) -> None:
@@ -210,10 +229,14 @@ def test_a_connection_is_tested_in_words(shop: Shop, person: Staff) -> None:
 def test_where_live_money_goes_is_decided_by_those_who_handle_live_keys(shop: Shop) -> None:
     trusted, everyday = make_staff("Operations", "Live keys"), make_staff("Operations")
     live = open_second(trusted, shop, mode="live", provider="stripe")
-    for verb in ("make_default", "open_or_close", "replace_secrets"):
+    for verb in ("make_default", "open_or_close", "replace_key", "add_endpoint"):
         assert everyday.client.get(account_url(verb, live)).status_code == 403
         assert trusted.client.get(account_url(verb, live)).status_code == 200
     assert everyday.client.get(account_url("test_connection", live)).status_code == 200
+    endpoint = live.endpoints.get()
+    for verb in ("show_address", "rotate_secrets", "retire"):
+        assert everyday.client.get(endpoint_url(verb, endpoint)).status_code == 403
+        assert trusted.client.get(endpoint_url(verb, endpoint)).status_code == 200
 
 
 def test_an_account_shows_when_it_was_swept_and_what_was_lost(shop: Shop, person: Staff) -> None:

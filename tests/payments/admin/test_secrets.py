@@ -44,7 +44,7 @@ def test_no_page_leaks_a_secret(life: Life, staff: Callable[[str], Staff]) -> No
         "provider's client secret": attempt.reveal_client_secret(),
         "webhook signing secret": life.webhook_secret,
         "provider credential": shop.sandbox_key,
-        "address of the provider's webhooks": shop.account.endpoint_token,
+        "address of the provider's webhooks": shop.endpoint.token,
         **{f"hash {number}": value for number, value in enumerate(hashes)},
     }
     assert all(secrets.values())

@@ -219,8 +219,8 @@ def test_credentials_go_in_and_never_come_out(shop: Shop, staff: Callable[[str],
         True,
     )
     replaced = secrets.token_urlsafe(24)
-    replace = reverse("admin:payments_provideraccount_replace_secrets", args=[account.pk])
-    assert send(person, replace, secret_key=replaced, webhook_overlap="24").status_code == 302
+    replace = reverse("admin:payments_provideraccount_replace_key", args=[account.pk])
+    assert send(person, replace, secret_key=replaced).status_code == 302
     account.refresh_from_db()
     assert replaced.encode() in account.reveal_secrets()
     for url in (
@@ -232,7 +232,7 @@ def test_credentials_go_in_and_never_come_out(shop: Shop, staff: Callable[[str],
         assert credential not in text
         assert replaced not in text
         assert webhook_secret not in text
-    assert "provider_account.secrets_replaced" in audited("provider_account", account.pk)
+    assert "provider_account.key_replaced" in audited("provider_account", account.pk)
 
 
 def test_a_live_provider_account_needs_a_permission_of_its_own_and_tls(shop: Shop) -> None:
@@ -254,7 +254,7 @@ def test_a_live_provider_account_needs_a_permission_of_its_own_and_tls(shop: Sho
     assert not live.exists()
     assert send(trusted, url, **fields).status_code == 302
     account = live.get()
-    replace = reverse("admin:payments_provideraccount_replace_secrets", args=[account.pk])
+    replace = reverse("admin:payments_provideraccount_replace_key", args=[account.pk])
     assert make_staff("Operations").client.get(replace).status_code == 403
     assert trusted.client.get(replace).status_code == 200
 
@@ -282,7 +282,7 @@ def test_pages_of_what_does_not_exist_are_404(staff: Callable[[str], Staff]) -> 
         "merchant_change_status",
         "apikey_revoke",
         "apikey_rotate",
-        "provideraccount_replace_secrets",
+        "provideraccount_replace_key",
         "provideraccount_test_connection",
         "provideraccount_make_default",
         "provideraccount_open_or_close",

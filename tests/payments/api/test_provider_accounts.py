@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,14 +12,12 @@ from audit.log import Actor
 from audit.timeline import timeline
 from payments.actions.check_provider_account import check_provider_account
 from payments.actions.provider_accounts import (
-    WebhookSecret,
     account_for_payment,
     create_provider_account,
     credentials_for,
     make_default_account,
-    replace_provider_secrets,
+    replace_provider_key,
     set_provider_account_active,
-    webhook_secrets_of,
 )
 from payments.errors import FlorinError
 from payments.models import Payment, ProviderAccount
@@ -28,7 +25,6 @@ from tests.payments.api.conftest import Api, error_of, payment_body
 from tests.payments.shop import Shop
 
 STAFF = Actor(type="user", id="1", display="alice")
-DAY = timedelta(days=1)
 
 
 def opened(shop: Shop, **changes: Any) -> ProviderAccount:
@@ -195,60 +191,20 @@ def test_accounts_are_listed_and_retrieved_without_their_secrets(
     answer = api.get(f"/v1/provider_accounts/{shop.account.pk}")
     assert answer.json() == rows["data"][1]
     assert answer.json()["is_default"] is True
-    for secret in (shop.sandbox_key, shop.account.endpoint_token, "whsec_"):
+    for secret in (shop.sandbox_key, shop.endpoint.token, "whsec_"):
         assert secret not in answer.content.decode()
     for missing in (another_shop.account.pk, "pacc_none"):
         assert api.get(f"/v1/provider_accounts/{missing}").status_code == 404
 
 
-def replace(shop: Shop, **values: Any) -> list[WebhookSecret]:
-    replace_provider_secrets(account=shop.account, actor=STAFF, now=shop.now(), **values)
-    return webhook_secrets_of(fresh(shop.account))
-
-
-def test_former_webhook_secrets_hold_until_their_overlap_ends(shop: Shop) -> None:
-    (former,) = webhook_secrets_of(shop.account)
-    before = shop.now()
-    new, old = replace(shop, webhook_secrets=["whsec_new"], webhook_overlap=DAY)
-    assert (new, old.secret) == (WebhookSecret(secret="whsec_new"), former.secret)
-    assert old.expires_at is not None
-    assert timedelta() <= old.expires_at - before - DAY < timedelta(minutes=1)
-    assert old.holds(old.expires_at - timedelta(microseconds=1))
-    assert not old.holds(old.expires_at)
-    # One that is ending is not given more time by another change, and goes once it has expired.
-    newest, middle, oldest = replace(shop, webhook_secrets=["whsec_3"], webhook_overlap=2 * DAY)
-    assert [newest.secret, middle.secret, oldest.secret] == ["whsec_3", "whsec_new", former.secret]
-    assert oldest.expires_at == old.expires_at
-    shop.ahead_by(days=3)
-    assert [s.secret for s in replace(shop, secret_key="sbx_sk_other")] == ["whsec_3"]
-
-
-def test_without_an_overlap_the_former_secrets_are_gone(shop: Shop) -> None:
-    assert replace(shop, webhook_secrets=["whsec_new"]) == [WebhookSecret(secret="whsec_new")]
-
-
-def test_what_is_not_given_stays(shop: Shop) -> None:
-    before = credentials_for(shop.account)
-    replace(shop, secret_key="sbx_sk_other")
-    changed = credentials_for(fresh(shop.account))
-    assert (changed.secret_key, changed.webhook_secrets) == ("sbx_sk_other", before.webhook_secrets)
-    replace(shop, webhook_secrets=["whsec_new"])
+def test_a_replaced_key_is_the_one_that_is_used(shop: Shop) -> None:
+    replace_provider_key(
+        account=shop.account, secret_key="sbx_sk_other", actor=STAFF, now=shop.now()
+    )
     assert credentials_for(fresh(shop.account)).secret_key == "sbx_sk_other"
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({}, "Give a secret key, webhook secrets, or both"),
-        ({"webhook_secrets": ["w"], "webhook_overlap": 8 * DAY}, "0 to 7 days"),
-        ({"webhook_secrets": ["w"], "webhook_overlap": -DAY}, "0 to 7 days"),
-    ],
-)
-def test_a_change_that_makes_no_sense_is_refused(
-    shop: Shop, values: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(FlorinError, match=words):
-        replace(shop, **values)
+    assert told(shop.account).count("provider_account.key_replaced") == 1
+    with pytest.raises(FlorinError, match="Give the new key"):
+        replace_provider_key(account=shop.account, secret_key="", actor=STAFF, now=shop.now())
 
 
 def check(shop: Shop, account: ProviderAccount) -> Any:

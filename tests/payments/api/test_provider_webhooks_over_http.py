@@ -12,7 +12,6 @@ import pytest
 from django.test import Client
 from standardwebhooks import Webhook
 
-from payments.actions.provider_accounts import credentials_for
 from tests.payments.api.conftest import error_of
 from tests.payments.shop import Shop
 from webhooks.models import InboxEvent
@@ -29,7 +28,7 @@ class Sender:
 
     @property
     def path(self) -> str:
-        return f"/webhooks/sandbox/{self.shop.account.endpoint_token}"
+        return f"/webhooks/sandbox/{self.shop.endpoint.token}"
 
     def event(self, payment_id: str) -> dict[str, Any]:
         """The first event the sandbox has about a payment."""
@@ -41,7 +40,7 @@ class Sender:
         self, raw: bytes, *, secret: str = "", at: datetime | None = None
     ) -> dict[str, str]:
         """Signature headers, with the account's own secret unless another is given."""
-        secret = secret or credentials_for(self.shop.account).webhook_secrets[0]
+        secret = secret or self.shop.webhook_secret
         moment, message = at or datetime.now(UTC), f"msg_{secrets.token_hex(8)}"
         return {
             "webhook-id": message,
@@ -146,7 +145,7 @@ def test_two_megabytes_are_413_before_anything_is_read(sender: Sender) -> None:
 
 
 def test_an_unknown_token_and_a_wrong_provider_are_the_same_404(sender: Sender) -> None:
-    token = sender.shop.account.endpoint_token
+    token = sender.shop.endpoint.token
     bodies = set()
     for path in (f"/webhooks/stripe/{token}", "/webhooks/sandbox/unknown", "/webhooks/none/x"):
         answer = sender.post(b"{}", path=path)
@@ -168,6 +167,6 @@ def _sign(sender: Sender, message: bytes) -> str:
     import hashlib
     import hmac
 
-    secret = credentials_for(sender.shop.account).webhook_secrets[0]
+    secret = sender.shop.webhook_secret
     key = base64.b64decode(secret.removeprefix("whsec_"))
     return "v1," + base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()).decode()
