@@ -294,7 +294,8 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
     },
 ]
 # What sends to other people's servers, each in a thread of its own in the sweeper, so that one that
-# hangs holds up neither events nor the other: deliver(*, clock, stopping, idle_pause_seconds).
+# hangs holds up neither events nor the other: deliver(*, clock, stopping, idle_pause_seconds,
+# doorbell), which looks for more when the pause is over and when the bell rings.
 FLORIN_SENDERS: list[str] = [
     "webhooks.delivery.deliver",
     "payments.notifications.sending.deliver",
@@ -304,7 +305,7 @@ FLORIN_INBOX_RETENTION_MONTHS = env.int("FLORIN_INBOX_RETENTION_MONTHS", 13)
 # Exact "host:port" pairs outside the public internet that may receive webhooks. Empty by default.
 FLORIN_WEBHOOK_ALLOWED_HOSTS: list[str] = env.list("FLORIN_WEBHOOK_ALLOWED_HOSTS", [])
 # Requests to merchants that one sending process has open at a time, in all and per endpoint.
-FLORIN_WEBHOOK_CONCURRENCY = env.int("FLORIN_WEBHOOK_CONCURRENCY", 32)
+FLORIN_WEBHOOK_CONCURRENCY = env.int("FLORIN_WEBHOOK_CONCURRENCY", 128)
 FLORIN_WEBHOOK_CONCURRENCY_PER_ENDPOINT = env.int("FLORIN_WEBHOOK_CONCURRENCY_PER_ENDPOINT", 4)
 
 # --- Mail to staff ------------------------------------------------------------------------------

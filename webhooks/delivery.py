@@ -13,54 +13,40 @@ sent again under the same webhook-id, which is what the merchant deduplicates by
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from functools import partial
 
-import structlog
-from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db import transaction
 
 from audit import log
-from webhooks import deaths, endpoints, events, retries, signing, transport, wakeup
+from webhooks import claims, endpoints, health, retries, transport, wakeup
+from webhooks.claims import ClaimedDelivery, claim
+from webhooks.doorbell import Doorbell
 from webhooks.handlers import EventView, patterns_covering
-from webhooks.models import (
-    DeliveryAttempt,
-    EndpointHealth,
-    MerchantDelivery,
-    WebhookEndpoint,
-)
+from webhooks.models import MerchantDelivery, WebhookEndpoint
 
-LEASE = timedelta(seconds=60)
+__all__ = [
+    "ClaimedDelivery",
+    "claim",
+    "deliver",
+    "discard",
+    "fan_out",
+    "record",
+    "replay",
+    "send",
+]
+
 GONE = 410
+# How long a look for more work may be away while requests are open and no bell rings.
+LOOK_SECONDS = 0.25
 
 Status = MerchantDelivery.Status
 Clock = Callable[[], datetime]
 Send = Callable[..., transport.Answer]
-
-logger = structlog.get_logger(__name__)
-_ACTOR = log.Actor(type="job", id="merchant_webhooks")
-
-
-@dataclass(frozen=True)
-class ClaimedDelivery:
-    """Everything one HTTP request needs, and the fence that its result must show."""
-
-    id: str
-    fence: int
-    attempts: int
-    endpoint_id: str
-    event: EventView
-    url: str
-    livemode: bool
-    headers: dict[str, str]
-    body: bytes
 
 
 def fan_out(event: EventView, *, now: datetime) -> None:
@@ -82,77 +68,6 @@ def fan_out(event: EventView, *, now: datetime) -> None:
         wakeup.notify_on_commit("deliveries")
 
 
-def claim(*, now: datetime, limit: int) -> list[ClaimedDelivery]:
-    """Take up to `limit` due deliveries, each endpoint in turn, and commit that they are taken.
-
-    No endpoint gets more than its share of requests at the same time, so a slow one cannot use
-    up the senders. Raises nothing that is a delivery's fault.
-    """
-    if limit <= 0:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CLAIM,
-            {
-                "now": now,
-                "lease_until": now + LEASE,
-                "limit": limit,
-                "per_endpoint": settings.FLORIN_WEBHOOK_CONCURRENCY_PER_ENDPOINT,
-            },
-        )
-        taken = [delivery_id for (delivery_id,) in cursor.fetchall()]
-    rows = MerchantDelivery.objects.filter(pk__in=taken).select_related("endpoint", "event")
-    return [claimed for row in rows if (claimed := _prepare(row, now=now)) is not None]
-
-
-# The recursive part walks from endpoint to endpoint over the index of open deliveries, without
-# reading what lies between; "turn" then deals one delivery to each endpoint before a second one.
-_CLAIM = """
-    WITH RECURSIVE waiting (endpoint_id) AS (
-        (SELECT endpoint_id FROM webhooks_merchant_delivery
-         WHERE status IN ('pending', 'retrying') ORDER BY endpoint_id LIMIT 1)
-        UNION ALL
-        SELECT (SELECT next.endpoint_id FROM webhooks_merchant_delivery AS next
-                WHERE next.status IN ('pending', 'retrying')
-                  AND next.endpoint_id > waiting.endpoint_id
-                ORDER BY next.endpoint_id LIMIT 1)
-        FROM waiting WHERE waiting.endpoint_id IS NOT NULL
-    ), locked AS (
-        SELECT due.id, waiting.endpoint_id, due.due_at
-        FROM waiting CROSS JOIN LATERAL (
-            SELECT id, due_at FROM webhooks_merchant_delivery
-            WHERE endpoint_id = waiting.endpoint_id AND status IN ('pending', 'retrying')
-              AND due_at <= %(now)s
-            ORDER BY due_at
-            LIMIT greatest(0, %(per_endpoint)s - (
-                SELECT count(*) FROM webhooks_merchant_delivery AS leased
-                WHERE leased.endpoint_id = waiting.endpoint_id AND leased.lease_until > %(now)s
-            ))
-            FOR UPDATE SKIP LOCKED
-        ) AS due
-    ), dealt AS (
-        SELECT id FROM (
-            SELECT id, row_number() OVER (PARTITION BY endpoint_id ORDER BY due_at) AS turn
-            FROM locked
-        ) AS numbered
-        ORDER BY turn, random() LIMIT %(limit)s
-    ), taken AS (
-        UPDATE webhooks_merchant_delivery AS delivery
-        SET interruptions = interruptions + (lease_until IS NOT NULL)::int,
-            fence = fence + 1, lease_until = %(lease_until)s, due_at = %(lease_until)s
-        FROM dealt WHERE delivery.id = dealt.id
-        RETURNING delivery.id, delivery.endpoint_id, delivery.fence
-    ), opened AS (
-        INSERT INTO webhooks_delivery_attempt (
-            delivery_id, number, started_at, outcome, url, address, response_body, error
-        )
-        SELECT taken.id, taken.fence, %(now)s, 'started', endpoint.url, '', '', ''
-        FROM taken JOIN webhooks_endpoint AS endpoint ON endpoint.id = taken.endpoint_id
-    )
-    SELECT id FROM taken
-"""
-
-
 def send(
     claimed: ClaimedDelivery, *, post: Send = transport.post, **options: object
 ) -> transport.Answer:
@@ -169,32 +84,18 @@ def send(
 def record(claimed: ClaimedDelivery, answer: transport.Answer, *, now: datetime) -> bool:
     """Store what came of a request; False when another worker has taken over since.
 
-    2xx is success. 410 disables the endpoint. Everything else is tried again on the schedule of
-    webhooks.retries, and then waits for a person.
+    2xx is success. 410 disables the endpoint, and so does a failure after days of nothing else.
+    Everything else is tried again on the schedule of webhooks.retries, and then waits for a person.
     """
-    with transaction.atomic(), log.acting_as(_ACTOR):
-        accepted = _settle(claimed, answer, now=now)
-        if not accepted:
-            outcome = DeliveryAttempt.Outcome.STALE
-        elif answer.succeeded:
-            outcome = DeliveryAttempt.Outcome.SUCCEEDED
-        else:
-            outcome = DeliveryAttempt.Outcome.FAILED
-        DeliveryAttempt.objects.filter(delivery_id=claimed.id, number=claimed.fence).update(
-            outcome=outcome,
-            address=answer.address,
-            duration_ms=answer.duration_ms,
-            response_status=answer.status,
-            response_body=answer.body,
-            error=answer.error,
-        )
-        if accepted:
-            _note_health(claimed.endpoint_id, answer, now=now)
-    if accepted and answer.status == GONE:
-        with log.acting_as(_ACTOR):
-            endpoints.disable(
-                endpoint_id=claimed.endpoint_id, reason="it answered 410 Gone", now=now
-            )
+    ending = _ending(claimed, answer, now=now)
+    with transaction.atomic(), log.acting_as(claims.ACTOR):
+        accepted, streak = health.store(claimed, answer, ending, now=now)
+        if accepted and ending.status == Status.DEAD:
+            claims.announce_death(claimed, ending.reason, now=now)
+    reason = _why_disabled(answer, streak, now=now) if accepted else ""
+    if reason:
+        with log.acting_as(claims.ACTOR):
+            endpoints.disable(endpoint_id=claimed.endpoint_id, reason=reason, now=now)
     return accepted
 
 
@@ -202,31 +103,50 @@ def deliver(
     *,
     clock: Clock,
     stopping: Callable[[], bool],
+    winding_down: Callable[[], bool] | None = None,
     idle_pause_seconds: float | None = None,
+    doorbell: Doorbell | None = None,
     send: Send = send,
 ) -> int:
     """Claim, send and record until nothing is due; returns how many requests were made.
 
-    With `idle_pause_seconds` it waits for more work instead, until `stopping()`. Requests run in
-    threads; this thread alone talks to the database.
+    With `idle_pause_seconds` it waits for more work instead, until `stopping()`. Who made new work
+    rings `doorbell` to be served at once. While `winding_down()` it takes nothing of strained
+    endpoints, so that it can stop soon. Requests run in threads; this thread alone talks to the
+    database.
     """
-    made = 0
+    made, rested_at = 0, 0.0
     running: dict[Future[transport.Answer], ClaimedDelivery] = {}
-    concurrency = settings.FLORIN_WEBHOOK_CONCURRENCY
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="deliver") as pool:
+    senders = claims.senders()
+    threads = senders.healthy + senders.strained
+    with ExitStack() as stack:
+        bell = doorbell or stack.enter_context(closing(Doorbell()))
+        pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="deliver"))
         while True:
             if not stopping():
-                for claimed in claim(now=clock(), limit=concurrency - len(running)):
-                    running[pool.submit(partial(send, claimed))] = claimed
+                time.sleep(max(0.0, rested_at - time.monotonic()))
+                began = time.monotonic()
+                strained = sum(claimed.strained for claimed in running.values())
+                leaving = winding_down is not None and winding_down()
+                for claimed in claim(
+                    now=clock(),
+                    limit=senders.healthy - (len(running) - strained),
+                    strained_limit=0 if leaving else senders.strained - strained,
+                ):
+                    future = pool.submit(partial(send, claimed))
+                    running[future] = claimed
+                    future.add_done_callback(lambda _: bell.ring())
+                # Bells that ring close together are answered by one look.
+                rested_at = 2 * time.monotonic() - began
             if running:
-                ended, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-                for future in ended:
+                bell.wait(LOOK_SECONDS)
+                for future in [future for future in running if future.done()]:
                     record(running.pop(future), future.result(), now=clock())
                     made += 1
             elif idle_pause_seconds is None or stopping():
                 return made
             else:
-                time.sleep(idle_pause_seconds)
+                bell.wait(idle_pause_seconds)
 
 
 def replay(delivery_ids: Collection[str], *, actor: log.Actor, now: datetime) -> int:
@@ -263,120 +183,34 @@ def _locked_dead(delivery_ids: Collection[str]) -> list[MerchantDelivery]:
     return list(dead.select_related("event").select_for_update(of=("self",)).order_by("pk"))
 
 
-def _prepare(row: MerchantDelivery, *, now: datetime) -> ClaimedDelivery | None:
-    """The request of a claimed row; None when it must not be sent and has been closed instead."""
-    endpoint, event = row.endpoint, events.view(row.event)
-    claimed = ClaimedDelivery(
-        id=row.pk,
-        fence=row.fence,
-        attempts=row.attempts,
-        endpoint_id=endpoint.pk,
-        event=event,
-        url=endpoint.url,
-        livemode=endpoint.livemode,
-        headers={},
-        body=b"",
-    )
-    if endpoint.status != WebhookEndpoint.Status.ENABLED:
-        _close(claimed, Status.DISCARDED, f"the endpoint is {endpoint.status}", now=now)
-        return None
-    if row.interruptions >= retries.INTERRUPTION_LIMIT:
-        with transaction.atomic(), log.acting_as(_ACTOR):
-            reason = f"its sender was interrupted {row.interruptions} times"
-            _close(claimed, Status.DEAD, reason, now=now)
-            _announce_death(claimed, reason, now=now)
-        return None
-    body = _body(event, api_version=endpoint.api_version)
-    signature = signing.headers(
-        secrets=endpoints.secrets_of(endpoint, now=now),
-        message_id=event.id,
-        attempted_at=now,
-        body=body,
-    )
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "Florin-Webhooks/1.0",
-        **signature,
-    }
-    return replace(claimed, headers=headers, body=body)
+def _why_disabled(answer: transport.Answer, streak: health.Streak | None, *, now: datetime) -> str:
+    if answer.status == GONE:
+        return "it answered 410 Gone"
+    if streak is not None and streak.has_lasted_too_long(now=now):
+        return (
+            f"{streak.failures} requests failed since {streak.since:%Y-%m-%d %H:%M} UTC "
+            "and none succeeded"
+        )
+    return ""
 
 
-def _body(event: EventView, *, api_version: str) -> bytes:
-    """The same bytes at every attempt."""
-    content = events.envelope(event, api_version=api_version)
-    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _settle(claimed: ClaimedDelivery, answer: transport.Answer, *, now: datetime) -> bool:
+def _ending(claimed: ClaimedDelivery, answer: transport.Answer, *, now: datetime) -> health.Ending:
+    """What the answer makes of the delivery."""
     if answer.succeeded:
-        return _close(claimed, Status.DELIVERED, "", now=now)
+        return health.Ending(status=Status.DELIVERED, reason="", due_at=None)
     attempts = claimed.attempts + 1
     delay_seconds = retries.merchant_delay_seconds(
-        attempts, retry_after_seconds=retries.parse_retry_after(answer.retry_after, now=now)
+        attempts,
+        retry_after_seconds=retries.parse_retry_after(answer.retry_after, now=now),
+        status=answer.status,
     )
     if delay_seconds is None:
         reason = f"{attempts} attempts failed, the last with: {answer.error}"
-        if accepted := _close(claimed, Status.DEAD, reason, now=now):
-            _announce_death(claimed, reason, now=now)
-        return accepted
-    return bool(
-        _held(claimed).update(
-            status=Status.RETRYING,
-            attempts=attempts,
-            due_at=now + timedelta(seconds=delay_seconds),
-            lease_until=None,
-            reason=answer.error,
-        )
-    )
-
-
-def _close(claimed: ClaimedDelivery, status: Status, reason: str, *, now: datetime) -> bool:
-    return bool(
-        _held(claimed).update(
-            status=status,
-            attempts=F("attempts") + 1,
-            due_at=None,
-            lease_until=None,
-            reason=reason,
-            finished_at=now,
-        )
-    )
-
-
-def _held(claimed: ClaimedDelivery) -> QuerySet[MerchantDelivery]:
-    """The row, if this claim is still the current one."""
-    return MerchantDelivery.objects.filter(
-        pk=claimed.id, fence=claimed.fence, status__in=(Status.PENDING, Status.RETRYING)
-    )
-
-
-def _note_health(endpoint_id: str, answer: transport.Answer, *, now: datetime) -> None:
-    health = EndpointHealth.objects.filter(endpoint_id=endpoint_id)
-    if answer.succeeded:
-        health.update(consecutive_failures=0, failing_since=None, last_success_at=now)
-    else:
-        health.update(
-            consecutive_failures=F("consecutive_failures") + 1,
-            failing_since=Coalesce("failing_since", Value(now)),
-            last_failure_at=now,
-        )
-
-
-def _announce_death(claimed: ClaimedDelivery, reason: str, *, now: datetime) -> None:
-    event = claimed.event
-    deaths.announce(
-        kind="merchant",
-        row_id=claimed.id,
-        what=f"{event.type} to {claimed.url}",
-        reason=reason,
-        livemode=claimed.livemode,
-        about=event.aggregate_type,
-        references=[
-            ("event", event.id),
-            ("webhook_endpoint", claimed.endpoint_id),
-            (event.aggregate_type, event.aggregate_id),
-        ],
-        now=now,
+        return health.Ending(status=Status.DEAD, reason=reason, due_at=None)
+    return health.Ending(
+        status=Status.RETRYING,
+        reason=answer.error,
+        due_at=now + timedelta(seconds=delay_seconds),
     )
 
 

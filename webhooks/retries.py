@@ -44,6 +44,10 @@ MERCHANT_SCHEDULE_SECONDS = (
 )
 MERCHANT_ATTEMPT_LIMIT = len(MERCHANT_SCHEDULE_SECONDS) + 1
 RETRY_AFTER_CAP_SECONDS = 24 * _HOUR
+# "Slow down" (Standard Webhooks): too many requests, or a gateway that gets no answer.
+THROTTLING_STATUSES = frozenset({429, 502, 504})
+THROTTLE_SECONDS = 60.0
+THROTTLE_CAP_SECONDS = 1.0 * _HOUR
 
 _ERROR_CAP_CHARACTERS = 8000
 # serialization_failure, deadlock_detected, lock_not_available
@@ -74,16 +78,33 @@ def interruption_seconds(interruptions: int) -> float:
 
 
 def merchant_delay_seconds(
-    attempts: int, *, retry_after_seconds: float | None, uniform: Uniform = _random.uniform
+    attempts: int,
+    *,
+    retry_after_seconds: float | None,
+    status: int | None = None,
+    uniform: Uniform = _random.uniform,
 ) -> float | None:
     """The delay after `attempts` failed attempts, or None when they are used up.
 
-    A merchant's Retry-After can lengthen the wait up to a day, never shorten it.
+    A merchant's Retry-After can lengthen the wait up to a day, never shorten it; after a `status`
+    that asks to slow down it is a minute at least.
     """
     if attempts >= MERCHANT_ATTEMPT_LIMIT:
         return None
     delay = MERCHANT_SCHEDULE_SECONDS[attempts - 1] * uniform(0.8, 1.2)
+    if status in THROTTLING_STATUSES:
+        delay = max(delay, THROTTLE_SECONDS * uniform(1.0, 1.2))
     return max(delay, min(retry_after_seconds or 0.0, RETRY_AFTER_CAP_SECONDS))
+
+
+def throttle_seconds(status: int | None, *, retry_after_seconds: float | None) -> float | None:
+    """How long an endpoint gets nothing at all after `status`; None when it did not ask for it.
+
+    A minute, or what its Retry-After says up to an hour. What waits meanwhile uses up no attempt.
+    """
+    if status not in THROTTLING_STATUSES:
+        return None
+    return min(THROTTLE_CAP_SECONDS, max(THROTTLE_SECONDS, retry_after_seconds or 0.0))
 
 
 def parse_retry_after(value: str, *, now: datetime) -> float | None:

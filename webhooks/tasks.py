@@ -17,17 +17,22 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from webhooks import delivery, inbox, outbox, signs_of_life, sweeper
+from webhooks.doorbell import Doorbell
 
 DRAIN_BUDGET_SECONDS = 20.0
 PORTION = 500
 # Well below the soft time limit of 45 s, with the 15 s of a last request left over.
 DELIVERY_BUDGET_SECONDS = 25.0
+# After this a task begins no request that may take long, so that at the end of its budget nothing
+# is open and the next task follows at once.
+STRAINED_BUDGET_SECONDS = 10.0
 _passes = itertools.count(1)
 
 
 # Inherited by the pool's processes when they are forked. A record lock belongs to one process and
 # ends with it, however it ends.
 _one_sender = tempfile.TemporaryFile()  # noqa: SIM115  as long as the worker
+_doorbell = Doorbell()
 
 
 def _now() -> datetime:
@@ -58,16 +63,22 @@ def drain_outbox() -> None:
 def deliver() -> None:
     """Send merchants' deliveries that are due, in one process of this worker at a time.
 
-    Slow merchants can then never occupy the processes that handle events; who comes second leaves
-    the work to the first, which looks for more ten times a second.
+    Slow merchants can then never occupy the processes that handle events; who comes second rings
+    for the first, which then looks for more.
     """
     try:
         fcntl.lockf(_one_sender, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        _doorbell.ring()
         return
+    began = time.monotonic()
     try:
-        deadline = time.monotonic() + DELIVERY_BUDGET_SECONDS
-        delivery.deliver(clock=_now, stopping=lambda: time.monotonic() > deadline)
+        delivery.deliver(
+            clock=_now,
+            stopping=lambda: time.monotonic() > began + DELIVERY_BUDGET_SECONDS,
+            winding_down=lambda: time.monotonic() > began + STRAINED_BUDGET_SECONDS,
+            doorbell=_doorbell,
+        )
     finally:
         fcntl.lockf(_one_sender, fcntl.LOCK_UN)
 

@@ -195,6 +195,8 @@ EVENTS: dict[str, str] = {
     "breaker.opened": "calls to the provider are held back",
     "breaker.closed": "calls to the provider go out again",
     "endpoint.disabled": "an address for webhooks was switched off",
+    "endpoint.failing": "an address for webhooks has taken nothing for a day",
+    "endpoint.recovered": "an address for webhooks takes deliveries again",
     "dead_letter.added": "something waits for a person",
 }
 

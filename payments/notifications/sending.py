@@ -33,6 +33,7 @@ from payments.notifications.events import page
 from payments.notifications.message import Message, message_of
 from payments.notifications.outcome import Outcome
 from webhooks import retries
+from webhooks.doorbell import Doorbell
 
 # Longer than a mail may take in all, so that a slow one is not sent twice.
 LEASE = timedelta(seconds=90)
@@ -116,12 +117,14 @@ def deliver(
     clock: Clock,
     stopping: Callable[[], bool],
     idle_pause_seconds: float | None = None,
+    doorbell: Doorbell | None = None,
     post: slack.Post | None = None,
 ) -> int:
     """Claim, send and record until nothing is due; returns how many tries were made.
 
-    With `idle_pause_seconds` it waits for more instead, until `stopping()`. Tries run in threads;
-    this thread alone talks to the database. `post` stands in for the way to Slack.
+    With `idle_pause_seconds` it waits for more instead, or for `doorbell`, until `stopping()`.
+    Tries run in threads; this thread alone talks to the database. `post` stands in for the way to
+    Slack.
     """
     made = 0
     running: dict[Future[Outcome], tuple[str, Claimed]] = {}
@@ -142,7 +145,7 @@ def deliver(
             elif idle_pause_seconds is None or stopping():
                 return made
             else:
-                time.sleep(idle_pause_seconds)
+                (doorbell.wait if doorbell else time.sleep)(idle_pause_seconds)
 
 
 def retry(notification_ids: Collection[str], *, actor: log.Actor, now: datetime) -> int:

@@ -2,7 +2,7 @@
 
 Everything runs on private servers that nobody else uses and that are gone afterwards. Exit status
 1 when a figure misses its bar or anything went wrong on the way. Names of parts as arguments (http,
-stream, ledger, audit, events) run those alone.
+stream, ledger, audit, events, delivery) run those alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.proofs.stand import Stand, running_stand
 
 SETTINGS = "tests.benchmarks.settings"
 # Modules with `run() -> list[dict]` over the database of the settings.
-IN_PROCESS = ("ledger", "audit", "events")
+IN_PROCESS = ("ledger", "audit", "events", "delivery")
 
 
 def main() -> int:

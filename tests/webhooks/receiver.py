@@ -32,6 +32,13 @@ class Receiver:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
 
+    def wait_for(self, count: int, *, seconds: float = 30.0) -> None:
+        """Until `count` requests have come."""
+        deadline = time.monotonic() + seconds
+        while len(self.requests) < count:
+            assert time.monotonic() < deadline, f"{len(self.requests)} of {count} requests came"
+            time.sleep(0.01)
+
 
 @contextlib.contextmanager
 def receiving(port: int, *, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:

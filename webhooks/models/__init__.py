@@ -19,6 +19,7 @@ from webhooks.models.lanes import DrainFootprint, Lane
 from webhooks.models.merchants import (
     DeliveryAttempt,
     EndpointHealth,
+    EndpointHour,
     MerchantDelivery,
     WebhookEndpoint,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "DomainEvent",
     "DrainFootprint",
     "EndpointHealth",
+    "EndpointHour",
     "EventDelivery",
     "EventStream",
     "FailedAttempt",

@@ -83,12 +83,33 @@ class EndpointHealth(models.Model):
     failing_since = models.DateTimeField(null=True)
     last_success_at = models.DateTimeField(null=True)
     last_failure_at = models.DateTimeField(null=True)
+    average_ms = models.IntegerField(default=0, db_default=0)
+    throttled_until = models.DateTimeField(null=True)
+    warned_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "webhooks_endpoint_health"
 
     def __str__(self) -> str:
         return self.endpoint_id
+
+
+class EndpointHour(models.Model):
+    """Requests to one endpoint that ended within one hour (UTC)."""
+
+    pk = models.CompositePrimaryKey("endpoint", "hour")
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, on_delete=models.CASCADE, related_name="hours", db_index=False
+    )
+    hour = models.DateTimeField()
+    succeeded = models.IntegerField()
+    failed = models.IntegerField()
+
+    class Meta:
+        db_table = "webhooks_endpoint_hour"
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} {self.hour:%Y-%m-%d %H:00}"
 
 
 class MerchantDelivery(models.Model):
@@ -103,7 +124,7 @@ class MerchantDelivery(models.Model):
 
     id = models.CharField(primary_key=True, max_length=40, default=new_delivery_id, editable=False)
     endpoint = models.ForeignKey(
-        WebhookEndpoint, on_delete=models.PROTECT, related_name="deliveries"
+        WebhookEndpoint, on_delete=models.PROTECT, related_name="deliveries", db_index=False
     )
     event = models.ForeignKey(
         DomainEvent,
@@ -157,6 +178,12 @@ class MerchantDelivery(models.Model):
                 condition=Q(lease_until__isnull=False),
             ),
             models.Index(fields=("id",), name="merchant_delivery_dead", condition=Q(status="dead")),
+            models.Index(fields=("endpoint", "id"), name="merchant_delivery_endpoint"),
+            models.Index(
+                fields=("endpoint", "created_at"),
+                name="merchant_delivery_recoverable",
+                condition=Q(status__in=("dead", "discarded")),
+            ),
         )
 
     def __str__(self) -> str:

@@ -1,0 +1,209 @@
+"""How endpoints are doing: noted with every answer, told to their owners before it is too late.
+
+Mental model: one hot row per endpoint says what the claim needs to know (failures in a row, how
+long answers take, whether it asked for a pause); one row per endpoint and hour counts requests for
+people. A streak of nothing but failures is announced once (`endpoint.failing`) and, when it has
+lasted for days, ends with the endpoint disabled; a success ends it (`endpoint.recovered`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import Sum
+
+from webhooks import outbox, retries, transport
+from webhooks.claims import ClaimedDelivery
+from webhooks.models import EndpointHour, WebhookEndpoint
+
+WARN_AFTER = timedelta(hours=24)
+DISABLE_AFTER = timedelta(days=5)
+HOURS_KEPT = timedelta(days=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streak:
+    """Failures in a row with no success between: how many, and since when."""
+
+    failures: int
+    since: datetime
+
+    def has_lasted_too_long(self, *, now: datetime) -> bool:
+        """Whether the endpoint is to be disabled."""
+        return now - self.since >= DISABLE_AFTER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Requests to one endpoint that ended within some time."""
+
+    succeeded: int = 0
+    failed: int = 0
+
+    @property
+    def success_ratio(self) -> float | None:
+        """Between 0 and 1, None when there were none."""
+        total = self.succeeded + self.failed
+        return self.succeeded / total if total else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What an answer makes of its delivery; `due_at` only when it is tried again."""
+
+    status: str
+    reason: str
+    due_at: datetime | None
+
+
+def store(
+    claimed: ClaimedDelivery, answer: transport.Answer, ending: Ending, *, now: datetime
+) -> tuple[bool, Streak | None]:
+    """Store an answer with its delivery, its attempt and its endpoint's health, in one statement.
+
+    Whether it came from the holder of the current fence (otherwise only the attempt is completed),
+    and the streak of failures that it is part of. In the caller's transaction, which also gets the
+    announcement of a streak that has lasted for a day, once, and of the success that ends it.
+    """
+    pause_seconds = retries.throttle_seconds(
+        answer.status,
+        retry_after_seconds=retries.parse_retry_after(answer.retry_after, now=now),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _STORE,
+            {
+                "id": claimed.id,
+                "fence": claimed.fence,
+                "endpoint": claimed.endpoint_id,
+                "now": now,
+                "status": ending.status,
+                "reason": ending.reason,
+                "due_at": ending.due_at,
+                "succeeded": answer.succeeded,
+                "address": answer.address,
+                "ms": answer.duration_ms,
+                "answered": answer.status,
+                "body": answer.body,
+                "error": answer.error,
+                "throttled_until": pause_seconds and now + timedelta(seconds=pause_seconds),
+                "warn_before": now - WARN_AFTER,
+                "hour": _hour(now),
+                "oldest_hour": now - HOURS_KEPT,
+            },
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return False, None
+    failures, since, warned_now, was_warned = row
+    if answer.succeeded:
+        if was_warned:
+            outbox.emit(type="endpoint.recovered", **_about(claimed.endpoint_id, {}, now=now))
+        return True, None
+    streak = Streak(failures=failures, since=since)
+    if warned_now:
+        said = {
+            "consecutive_failures": failures,
+            "failing_since": since.isoformat(),
+            "disabled_after": (since + DISABLE_AFTER).isoformat(),
+            "error": answer.error,
+        }
+        outbox.emit(type="endpoint.failing", **_about(claimed.endpoint_id, said, now=now))
+    return True, streak
+
+
+# The average forgets half with every answer: one of ten seconds is noticed at once, and two or
+# three quick ones make up for it.
+_STORE = """
+    WITH settled AS (
+        UPDATE webhooks_merchant_delivery SET
+            status = %(status)s, reason = %(reason)s, attempts = attempts + 1, lease_until = NULL,
+            due_at = %(due_at)s::timestamptz,
+            finished_at = CASE WHEN %(due_at)s::timestamptz IS NULL THEN %(now)s END
+        WHERE id = %(id)s AND fence = %(fence)s AND status IN ('pending', 'retrying')
+        RETURNING endpoint_id
+    ), logged AS (
+        UPDATE webhooks_delivery_attempt SET
+            outcome = CASE WHEN NOT EXISTS (SELECT FROM settled) THEN 'stale'
+                           WHEN %(succeeded)s THEN 'succeeded' ELSE 'failed' END,
+            address = %(address)s, duration_ms = %(ms)s, response_status = %(answered)s,
+            response_body = %(body)s, error = %(error)s
+        WHERE delivery_id = %(id)s AND number = %(fence)s
+    ), counted AS (
+        INSERT INTO webhooks_endpoint_hour AS known (endpoint_id, hour, succeeded, failed)
+        SELECT endpoint_id, %(hour)s, (%(succeeded)s)::int, (NOT %(succeeded)s)::int FROM settled
+        ON CONFLICT (endpoint_id, hour) DO UPDATE SET
+            succeeded = known.succeeded + excluded.succeeded,
+            failed = known.failed + excluded.failed
+        RETURNING known.xmax = 0 AS is_new
+    ), forgotten AS (
+        DELETE FROM webhooks_endpoint_hour USING counted
+        WHERE counted.is_new AND endpoint_id = %(endpoint)s AND hour < %(oldest_hour)s
+    ), before AS (
+        SELECT health.endpoint_id, warned_at IS NOT NULL AS was_warned
+        FROM webhooks_endpoint_health AS health
+        JOIN settled ON settled.endpoint_id = health.endpoint_id
+        FOR UPDATE OF health
+    )
+    UPDATE webhooks_endpoint_health AS health SET
+        consecutive_failures = CASE WHEN %(succeeded)s THEN 0 ELSE consecutive_failures + 1 END,
+        failing_since = CASE WHEN NOT %(succeeded)s THEN coalesce(failing_since, %(now)s) END,
+        last_success_at = CASE WHEN %(succeeded)s THEN %(now)s ELSE last_success_at END,
+        last_failure_at = CASE WHEN %(succeeded)s THEN last_failure_at ELSE %(now)s END,
+        average_ms = (average_ms + %(ms)s) / 2,
+        throttled_until = %(throttled_until)s::timestamptz,
+        warned_at = CASE WHEN %(succeeded)s THEN NULL
+                         WHEN warned_at IS NULL AND failing_since <= %(warn_before)s THEN %(now)s
+                         ELSE warned_at END
+    FROM before WHERE health.endpoint_id = before.endpoint_id
+    RETURNING consecutive_failures, failing_since,
+              NOT was_warned AND warned_at IS NOT NULL, was_warned
+"""
+
+
+def of_last_day(endpoint_ids: Collection[str], *, now: datetime) -> dict[str, Tally]:
+    """Endpoint id -> the requests of the last 24 hours, in whole hours; an entry for every id."""
+    rows = (
+        EndpointHour.objects.filter(
+            endpoint_id__in=list(endpoint_ids), hour__gt=_hour(now - timedelta(days=1))
+        )
+        .values("endpoint_id")
+        .annotate(good=Sum("succeeded"), bad=Sum("failed"))
+    )
+    found = {row["endpoint_id"]: Tally(succeeded=row["good"], failed=row["bad"]) for row in rows}
+    return {endpoint_id: found.get(endpoint_id, Tally()) for endpoint_id in endpoint_ids}
+
+
+def by_day(endpoint_id: str, *, days: int, now: datetime) -> list[tuple[datetime, Tally]]:
+    """The last `days` days (UTC) of one endpoint, oldest first, empty ones too; at most 30."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = today - timedelta(days=days - 1)
+    counts = {first + timedelta(days=number): [0, 0] for number in range(days)}
+    for row in EndpointHour.objects.filter(endpoint_id=endpoint_id, hour__gte=first):
+        day = counts.get(row.hour.replace(hour=0))
+        if day is not None:
+            day[0] += row.succeeded
+            day[1] += row.failed
+    return [(day, Tally(succeeded=good, failed=bad)) for day, (good, bad) in counts.items()]
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _about(endpoint_id: str, said: dict[str, object], *, now: datetime) -> dict[str, Any]:
+    """What every event about an endpoint's health has, besides its type."""
+    endpoint = WebhookEndpoint.objects.get(pk=endpoint_id)
+    return {
+        "aggregate_type": "webhook_endpoint",
+        "aggregate_id": endpoint.pk,
+        "owner": endpoint.owner,
+        "livemode": endpoint.livemode,
+        "payload": {"id": endpoint.pk, "object": "webhook_endpoint", "url": endpoint.url, **said},
+        "occurred_at": now,
+        "now": now,
+    }
