@@ -70,7 +70,7 @@ def write(notice: Notice, *, now: datetime, not_to: Collection[str] = ()) -> int
             for recipient in recipients
             if (row := _told(recipient, notice, windows, now=now)) is not None
         ]
-        _save(windows.values())
+        _save(list(windows.values()))
         Notification.objects.bulk_create(written)
     return len(recipients)
 
@@ -210,9 +210,26 @@ def _count(
     window.due_at = window.due_at or due_at
 
 
-def _save(windows: Iterable[NotificationWindow]) -> None:
-    for window in windows:
-        window.save()
+def _save(windows: list[NotificationWindow]) -> None:
+    """Write the windows, known and new, however many recipients there are, at once."""
+    NotificationWindow.objects.bulk_create(
+        windows,
+        update_conflicts=True,
+        unique_fields=["recipient", "kind", "mode", "subject"],
+        update_fields=_WINDOW_STATE,
+    )
+
+
+_WINDOW_STATE = (
+    "rule",
+    "opened_at",
+    "until",
+    "told",
+    "untold",
+    "latest",
+    "due_at",
+    "quiet_until",
+)
 
 
 def _row(
