@@ -228,6 +228,11 @@ FLORIN_INBOX_APPLY = "payments.actions.apply_provider_event.apply_provider_event
 # Jobs the sweeper runs when their row in PostgreSQL says so: {"name", "function", "every_seconds"}.
 FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
     {
+        "name": "sample_queues",
+        "function": "webhooks.samples.take",
+        "every_seconds": 60.0,
+    },
+    {
         "name": "resume_payments",
         "function": "payments.tasks.resume_payments",
         "every_seconds": 1.0,

@@ -147,6 +147,13 @@ def progress(run: DeadLetterRun) -> Progress:
     )
 
 
+def unfinished() -> tuple[int, int]:
+    """(runs that are under way, rows they have still to reach)."""
+    running = DeadLetterRun.objects.filter(status=Status.RUNNING)
+    left = [max(0, run.total - run.done - run.passed_over) for run in running]
+    return len(left), sum(left)
+
+
 def _portion(run: DeadLetterRun, *, now: datetime) -> int:
     wanted = Filter.from_json(run.wanted)
     kinds = wanted.kinds

@@ -103,8 +103,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["books"] = figures.books(livemode=context.get("livemode", False))
         context["ledger_url"] = _list_url("ledger_account", {})
     if may(request, "webhooks.view_domainevent"):
-        context["queues"] = [_queue(queue) for queue in backlog.queues(now=now)]
-        context["processes"] = _processes(now)
+        context["queues"] = [queue_card(queue) for queue in backlog.queues(now=now)]
+        context["processes"] = processes(now)
         context["inbox_days"] = inbox_days = int(inbox_months.covered_days(now=now))
         context["inbox_tone"] = "good" if inbox_days >= PARTITION_DAYS_MIN else "bad"
     if may(request, "payments.view_provideraccount"):
@@ -257,7 +257,8 @@ def _states(counts: dict[str, int], livemode: bool, interval: figures.Interval) 
     return rows
 
 
-def _queue(queue: backlog.Queue) -> Queue:
+def queue_card(queue: backlog.Queue) -> Queue:
+    """A queue in words."""
     title, page, waiting, dead = _QUEUES[queue.name]
     late = timedelta(seconds=queue.late_seconds)
     is_late = late > timedelta(seconds=30)
@@ -272,7 +273,8 @@ def _queue(queue: backlog.Queue) -> Queue:
     )
 
 
-def _processes(now: datetime) -> list[Process]:
+def processes(now: datetime) -> list[Process]:
+    """Each kind of process with its last sign of life."""
     heard = backlog.last_heartbeats()
     rows = []
     for role in dict.fromkeys(["sweeper", *sorted(heard)]):

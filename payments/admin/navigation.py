@@ -80,6 +80,12 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
         "Operations",
         (
             (
+                "Queues",
+                "monitoring",
+                "webhooks_queuesample_changelist",
+                "webhooks.view_domainevent",
+            ),
+            (
                 "Notifications",
                 "notifications",
                 "payments_notification_changelist",

@@ -16,19 +16,20 @@ import structlog
 from django.db import DatabaseError, connection, transaction
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from typeid import TypeID
-from uuid_utils import UUID
 
 from audit import partitions
 from ledger.balances import trial_balance
 from payments.actions.through_breaker import breaker
 from payments.models import EventSweep, ProviderAccount, ToldBreaker
 from payments.providers.breaker import BreakerState
-from webhooks import backlog
+from webhooks import backlog, dead_letter_runs, failures
 from webhooks import partitions as inbox_months
+from webhooks.keys_in_time import first_id
 
 WINDOW = timedelta(hours=1)
 GROUP_TIMEOUT = "2s"
+# Handlers are few; a handler renamed a hundred times must not make a hundred series.
+SOURCES_MAX = 30
 _QUANTILES = (0.5, 0.95, 0.99)
 
 # A payment counts as succeeded once money is held or taken, as failed once a try was refused.
@@ -150,7 +151,7 @@ def provider_operations(now: datetime) -> Iterator[Metric]:
         "JOIN payments_provideraccount AS account ON account.id = attempt.provider_account_id "
         "WHERE operation.id >= %s"
     )
-    begun = [_first_id("op", now - WINDOW)]
+    begun = [first_id("op", now - WINDOW)]
     for provider, kind, outcome, number in _rows(
         "SELECT account.provider, operation.kind, CASE WHEN operation.finished_at IS NULL "
         f"THEN 'open' ELSE operation.outcome END, count(*) {source} GROUP BY 1, 2, 3",
@@ -321,6 +322,40 @@ def notifications(now: datetime) -> Iterator[Metric]:
     )
 
 
+def failing(now: datetime) -> Iterator[Metric]:
+    """What fails by whom, deliveries to merchants, and runs over dead letters."""
+    tries = GaugeMetricFamily(
+        "florin_handler_failures_last_hour",
+        "Failed tries of the last hour by handler (kind handler) or provider (kind inbox).",
+        labels=["kind", "source"],
+    )
+    endpoints = GaugeMetricFamily(
+        "florin_webhook_endpoints", "Merchants' endpoints by how they do.", labels=["state"]
+    )
+    deliveries = GaugeMetricFamily(
+        "florin_merchant_deliveries_last_hour",
+        "Deliveries to merchants promised in the last hour, by status.",
+        labels=["status"],
+    )
+    for source in failures.by_source(since=now - WINDOW, limit=SOURCES_MAX):
+        tries.add_metric([source.kind, source.name], source.total)
+    for state, number in failures.endpoint_counts().items():
+        endpoints.add_metric([state], number)
+    for status, number in _rows(
+        "SELECT status, count(*) FROM webhooks_merchant_delivery WHERE id >= %s GROUP BY 1",
+        [first_id("whd", now - WINDOW)],
+    ):
+        deliveries.add_metric([status], number)
+    running, left = dead_letter_runs.unfinished()
+    yield from (tries, endpoints, deliveries)
+    yield GaugeMetricFamily(
+        "florin_dead_letter_runs_running", "Runs over dead letters under way.", value=running
+    )
+    yield GaugeMetricFamily(
+        "florin_dead_letter_run_rows_left", "Rows that those runs have still to reach.", value=left
+    )
+
+
 def processes(now: datetime) -> Iterator[Metric]:
     """Seconds since any process of a role gave a sign of life."""
     age = GaugeMetricFamily(
@@ -383,6 +418,7 @@ GROUPS: dict[str, Callable[[datetime], Iterator[Metric]]] = {
     "open_work": open_work,
     "queues": queues,
     "notifications": notifications,
+    "failing": failing,
     "processes": processes,
     "ledger": ledger,
     "audit": audit,
@@ -399,10 +435,3 @@ def _rows(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
 
 def _mode(livemode: bool) -> str:
     return "live" if livemode else "test"
-
-
-def _first_id(prefix: str, moment: datetime) -> str:
-    """The smallest id that can have been made at `moment`: ids begin with their time (UUIDv7)."""
-    milliseconds = int(moment.timestamp() * 1000)
-    smallest = UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
-    return str(TypeID.from_uuid(smallest, prefix))

@@ -5,6 +5,7 @@ inbox      what providers told us, byte for byte, and what became of it
 outbox     what happened here (domain events) and who has been told
 merchants  where merchants listen, and every delivery and attempt
 sweeping   periodic jobs and signs of life
+samples    how the queues were, minute by minute
 attempts   every try of ours that failed
 dead_letters, dead_letter_runs  what waits for a person, and orders over many of them
 """
@@ -25,6 +26,7 @@ from webhooks.models.merchants import (
 )
 from webhooks.models.outbox import DomainEvent, EventDelivery, EventStream
 from webhooks.models.questions import InboxQuestion
+from webhooks.models.samples import FlowMinute, QueueSample
 from webhooks.models.sweeping import Heartbeat, PeriodicJob
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "EventDelivery",
     "EventStream",
     "FailedAttempt",
+    "FlowMinute",
     "Heartbeat",
     "InboxEvent",
     "InboxKey",
@@ -46,5 +49,6 @@ __all__ = [
     "Lane",
     "MerchantDelivery",
     "PeriodicJob",
+    "QueueSample",
     "WebhookEndpoint",
 ]

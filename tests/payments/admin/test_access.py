@@ -45,6 +45,7 @@ WEBHOOKS = {
     "webhooks.EventDelivery",
     "webhooks.InboxEvent",
     "webhooks.MerchantDelivery",
+    "webhooks.QueueSample",
     "webhooks.WebhookEndpoint",
 }
 OVERSIGHT = {"audit.AuditEvent", "auth.User", "auth.Group"}
