@@ -13,7 +13,7 @@ from dataclasses import dataclass
 WIDTH = 480
 HEIGHT = 200
 _LEFT = 8
-_RIGHT = 8
+_RIGHT = 18
 _TOP = 24
 _BASE = HEIGHT - 26
 _LABELS_MAX = 7
