@@ -82,7 +82,7 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
             (
                 "Queues",
                 "monitoring",
-                "webhooks_queuesample_changelist",
+                "payments_queues",
                 "webhooks.view_domainevent",
             ),
             (
@@ -167,6 +167,7 @@ def _entry(item: _Item) -> dict[str, Any] | None:
         entry["active"] = lambda request: (
             request.path.startswith(link)
             and not request.path.startswith(reverse("admin:payments_payment_find"))
+            and not request.path.startswith(reverse("admin:payments_queues"))
         )
     return entry
 

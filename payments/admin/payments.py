@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from audit import log
-from payments.admin import search, timeline, waterfall, wording, wording_parts
+from payments.admin import queues, search, timeline, waterfall, wording, wording_parts
 from payments.admin.access import may
 from payments.admin.parts import amount_html
 from payments.admin.payment_filters import (
@@ -133,6 +133,11 @@ class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
                 name="payments_payment_find",
             ),
             path(
+                "queues/",
+                self.admin_site.admin_view(self._queues),
+                name="payments_queues",
+            ),
+            path(
                 "<str:payment_id>/story/",
                 self.admin_site.admin_view(self._story),
                 name="payments_payment_story",
@@ -142,6 +147,9 @@ class PaymentAdmin(PaymentVerbs, ReadOnlyAdmin):
 
     def _find(self, request: HttpRequest) -> HttpResponse:
         return timeline.find_view(request, self)
+
+    def _queues(self, request: HttpRequest) -> HttpResponse:
+        return queues.queues_view(request, self)
 
     def _story(self, request: HttpRequest, payment_id: str) -> HttpResponse:
         return timeline.story_view(request, self, payment_id)

@@ -12,22 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from unfold.admin import ModelAdmin
 
 from payments.admin import breakers, dashboard
-from payments.admin.access import may
+from payments.admin.access import may, require
 from payments.admin.charts import Bucket, Chart, chart
 from payments.admin.line_charts import LineChart, Series, line_chart
 from payments.admin.presentation import age_text
-from payments.admin.read_only import ReadOnlyAdmin
 from webhooks import backlog, failures, samples
-from webhooks.models import QueueSample
 
 PERMISSION = "webhooks.view_domainevent"
 LISTED_MAX = 10
@@ -107,28 +104,15 @@ class Meter:
     share: int
 
 
-@admin.register(QueueSample)
-class QueuesAdmin(ReadOnlyAdmin):
-    """The one page; samples have no pages of their own."""
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request, PERMISSION)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return may(request, PERMISSION)
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied(f"This needs {PERMISSION}.")
-        request.current_app = self.admin_site.name
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.model._meta,
-            **page(request, now=timezone.now()),
-        }
-        return TemplateResponse(request, "admin/florin/queues.html", context)
+def queues_view(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
+    """The page. Raises PermissionDenied for whoever may not see domain events."""
+    require(request, PERMISSION)
+    request.current_app = model_admin.admin_site.name
+    context = {
+        **model_admin.admin_site.each_context(request),
+        **page(request, now=timezone.now()),
+    }
+    return TemplateResponse(request, "admin/florin/queues.html", context)
 
 
 def page(request: HttpRequest, *, now: datetime) -> dict[str, Any]:

@@ -45,7 +45,6 @@ WEBHOOKS = {
     "webhooks.EventDelivery",
     "webhooks.InboxEvent",
     "webhooks.MerchantDelivery",
-    "webhooks.QueueSample",
     "webhooks.WebhookEndpoint",
 }
 OVERSIGHT = {"audit.AuditEvent", "auth.User", "auth.Group"}
@@ -214,3 +213,15 @@ def test_making_the_groups_again_changes_nothing_and_takes_back_what_was_given()
     assert group.permissions.count() == first["Finance"]
     latest = audit_timeline.timeline(stream_type="group", stream_id="Finance")[0]
     assert latest.body == {"given": [], "taken": ["payments.add_merchant"]}
+
+
+@pytest.mark.parametrize("role", [*ROLES, "superuser"])
+def test_the_queues_are_for_those_who_may_see_domain_events(
+    staff: Callable[[str], Staff], role: str
+) -> None:
+    allowed = role in ("Operations", "Compliance", "superuser")
+    url = reverse("admin:payments_queues")
+    assert _status(staff(role), url) == (200 if allowed else 403)
+    if role in ("Finance", "Operations"):
+        sidebar = staff(role).client.get(reverse("admin:index")).content.decode()
+        assert (url in sidebar) == allowed

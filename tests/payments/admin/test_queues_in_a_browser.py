@@ -117,7 +117,7 @@ def test_the_queues_are_drawn_with_everything_that_failed(
 ) -> None:
     visit.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     visit.page.evaluate(f"localStorage.setItem('_x_adminTheme', '\"{theme}\"')")
-    visit.go("/admin/webhooks/queuesample/")
+    visit.go("/admin/payments/payment/queues/")
     text = visit.text()
     for words in (
         "Longest due row: how late",
