@@ -18,7 +18,7 @@ RULES = BASE_DIR / "deploy" / "prometheus" / "florin-alerts.yml"
 OF_PROMETHEUS = {"up"}
 FUNCTIONS = {
     *("sum", "by", "on", "and", "or", "rate", "increase", "delta", "absent"),
-    *("avg_over_time", "min_over_time"),
+    *("avg_over_time", "min_over_time", "max"),
 }
 
 
