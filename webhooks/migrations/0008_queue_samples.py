@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("webhooks", "0006_inbox_by_months"),
+        ("webhooks", "0007_endpoint_health"),
     ]
 
     operations = [
