@@ -243,18 +243,8 @@ def _judge_ledger(stand: Stand, amounts: dict[str, int]) -> list[str]:
 
 def _judge_verification(stand: Stand) -> list[str]:
     """`verify` holds, and the outbox is drained."""
-    deadline = time.monotonic() + _DRAIN_SECONDS
     with psycopg.connect(stand.servers.servers.database_owner_url, autocommit=True) as connection:
-        while True:
-            row = connection.execute(
-                "SELECT (SELECT count(*) FROM webhooks_event_delivery WHERE status <> 'done') + "
-                "(SELECT count(*) FROM webhooks_inbox_event "
-                " WHERE status IN ('received', 'deferred', 'failed', 'dead'))"
-            ).fetchone()
-            undone = row[0] if row else 0
-            if undone == 0 or time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
+        undone = open_rows(connection, seconds=_DRAIN_SECONDS)
     violations = [f"{undone} deliveries or provider events were left undone"] if undone else []
     verified = stand.manage("verify", "--json")
     if verified.returncode != 0:
@@ -262,3 +252,18 @@ def _judge_verification(stand: Stand) -> list[str]:
         offences = [offence for finding in findings for offence in finding["offences"]]
         violations.append(f"verify: {offences[:20] or verified.stderr[-2000:]}")
     return violations
+
+
+def open_rows(owner: psycopg.Connection, *, seconds: float) -> int:
+    """How many handler deliveries and provider events are not done, after at most `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        row = owner.execute(
+            "SELECT (SELECT count(*) FROM webhooks_event_delivery WHERE status <> 'done') + "
+            "(SELECT count(*) FROM webhooks_inbox_event "
+            " WHERE status IN ('received', 'deferred', 'failed', 'dead'))"
+        ).fetchone()
+        undone = int(row[0]) if row else 0
+        if undone == 0 or time.monotonic() > deadline:
+            return undone
+        time.sleep(0.1)

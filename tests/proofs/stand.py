@@ -82,6 +82,7 @@ class Stand:
     environment: dict[str, str]
     base_url: str
     sandbox_url: str
+    receiver_port: int
     shop: dict[str, str]
     web: Restartable
     worker: Restartable
@@ -174,6 +175,7 @@ def running_stand(
             environment=environment,
             base_url=base_url,
             sandbox_url=sandbox_url,
+            receiver_port=receiver_port,
             shop=_open_shop(environment),
             web=web,
             worker=worker,

@@ -7,7 +7,6 @@ have to. The provider's record of movements says what really happened.
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +25,7 @@ from tests.payments.customers import customer, methods_at_the_provider, save
 from tests.payments.own_database import own_database
 from tests.payments.shop import Shop, new_key, open_shop
 from tests.processes import RunningProcess
+from tests.proofs.fork_server import FORK_SERVER
 from tests.proofs.kill_at import POINTS, request_and_die
 from tests.proofs.kill_cases import CASES, Case
 
@@ -34,9 +34,6 @@ LEFT_ALONE = [
     name if name in ("create", "capture", "refund") else pytest.param(name, marks=pytest.mark.prove)
     for name in CASES
 ]
-
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["tests.proofs.kill_at"])
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +61,7 @@ def die_in_request(shop: Shop, operation: str, parameters: dict[str, Any], point
         "parameters": parameters,
     }
     database = connections["default"].settings_dict["NAME"]
-    process = _SERVER.Process(target=request_and_die, args=(point, asked, database))
+    process = FORK_SERVER.Process(target=request_and_die, args=(point, asked, database))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL, f"it ended with {process.exitcode}"

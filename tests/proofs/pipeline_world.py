@@ -1,0 +1,152 @@
+"""One shop, one payment, one merchant's server: a provider's news on its way through the pipeline.
+
+Mental model: the test plays the provider, which sends each event again until it is answered 2xx.
+What the payment, the ledger, the streams of events, the deliveries and the merchant's server end
+with is read as plain data, so that a run with a fault can be compared with one without.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+from standardwebhooks import Webhook as Signer
+
+from payments.actions.provider_accounts import credentials_for
+from tests.payments.shop import Shop, open_shop
+from tests.proofs.pipeline_points import Webhook
+from tests.webhooks.receiver import Receiver
+from webhooks import delivery, endpoints, inbox, outbox
+from webhooks.models import DomainEvent, EventDelivery, InboxEvent, InboxKey, MerchantDelivery
+
+_SENDING_TRIES = 5
+_ROUNDS = 40
+
+
+@dataclass
+class World:
+    """What one case works on."""
+
+    receiver: Receiver
+    shop: Shop = field(default_factory=open_shop)
+    payment_id: str = ""
+    sent_twice: int = 0
+
+    def __post_init__(self) -> None:
+        shop = self.shop
+        with shop.acting():
+            endpoints.create(
+                owner=shop.merchant.pk,
+                livemode=False,
+                url=f"http://127.0.0.1:{self.receiver.port}/{shop.merchant.pk}",
+                event_types=["*"],
+                now=shop.now(),
+            )
+        shop.settings(bank_result_after_seconds=10, settle_after_seconds=50)
+        self.payment_id = shop.created(payment_method="tok_bank").pk
+        shop.advance_sandbox(120)
+
+    def news(self) -> list[Webhook]:
+        """The provider's events about the payment, in order, each as a signed request."""
+        account = self.shop.account
+        reference = self.shop.provider_reference(self.payment_id)
+        events = self.shop.sandbox("GET", f"/v1/events?after=0&payment={reference}")["data"]
+        secret = credentials_for(account).webhook_secrets[0]
+        path = f"/webhooks/sandbox/{account.endpoint_token}"
+        return [signed(event, path=path, secret=secret) for event in events]
+
+    def bring(self, webhook: Webhook, first_try: Callable[[], int] | None = None) -> None:
+        """Send it as a provider does: again, until it is answered 2xx."""
+        for number in range(_SENDING_TRIES):
+            status = first_try() if first_try and number == 0 else webhook.send()
+            if 200 <= status < 300:
+                self.sent_twice += number > 0
+                return
+        raise AssertionError(f"the provider got {status} for the {_SENDING_TRIES}th time")
+
+    def drain_inbox(self) -> None:
+        inbox.drain(apply=inbox.configured_apply(), now=self.shop.now())
+
+    def drain_handlers(self) -> None:
+        outbox.drain(now=self.shop.now())
+
+    def deliver(self) -> None:
+        delivery.deliver(clock=self.shop.now, stopping=lambda: False)
+
+    def finish(self) -> None:
+        """What sweepers do in the next minutes, until nothing is open."""
+        for _ in range(_ROUNDS):
+            self.drain_inbox()
+            self.drain_handlers()
+            self.deliver()
+            if not self._open():
+                return
+            self.shop.ahead_by(minutes=2)
+        raise AssertionError(f"{self._open()} rows are still open")
+
+    def _open(self) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT (SELECT count(*) FROM webhooks_inbox_event"
+                "        WHERE status IN ('received', 'deferred', 'failed'))"
+                " + (SELECT count(*) FROM webhooks_event_delivery"
+                "    WHERE status IN ('pending', 'failed'))"
+                " + (SELECT count(*) FROM webhooks_merchant_delivery"
+                "    WHERE status IN ('pending', 'retrying'))"
+            )
+            return int(cursor.fetchone()[0])
+
+    def end(self) -> dict[str, Any]:
+        """Everything that must not depend on what happened on the way."""
+        shop = self.shop
+        payment = shop.payment(self.payment_id)
+        events = DomainEvent.objects.filter(owner=shop.merchant.pk)
+        ordered = events.order_by("aggregate_type", "aggregate_id", "seq")
+        keyed = InboxKey.objects.filter(account_id=shop.account.pk).values_list("inbox_id")
+        applied = InboxEvent.objects.filter(pk__in=keyed).order_by("arrival")
+        to_merchant = MerchantDelivery.objects.filter(event__owner=shop.merchant.pk)
+        codes = ("psp:clearing", "merchant:pending", "merchant:available")
+        return {
+            "payment": (payment.state, payment.amount_captured_minor),
+            "edges": shop.edges(payment.pk),
+            "balances": {code: shop.balance(code) for code in codes},
+            "moved": [(one["kind"], one["amount_minor"]) for one in shop.movements(payment.pk)],
+            "events": list(ordered.values_list("aggregate_type", "seq", "type")),
+            "applied": list(applied.values_list("event_type", "status")),
+            "handled": Counter(
+                EventDelivery.objects.filter(event__in=events).values_list("status", flat=True)
+            ),
+            "delivered": Counter(to_merchant.values_list("status", flat=True)),
+            "received": sorted(self._received()),
+        }
+
+    def _received(self) -> list[str]:
+        """The types of what the merchant got, each webhook-id counted once. Each stands for one
+        event of ours and for one body.
+        """
+        path, bodies = f"/{self.shop.merchant.pk}", defaultdict[str, set[bytes]](set)
+        for request in self.receiver.requests:
+            if request.path == path:
+                bodies[request.headers["webhook-id"]].add(request.body)
+        ours = set(DomainEvent.objects.filter(owner=self.shop.merchant.pk).values_list("pk"))
+        assert {(received,) for received in bodies} == ours, "an event is missing or was invented"
+        changed = [webhook_id for webhook_id, different in bodies.items() if len(different) > 1]
+        assert changed == [], "an event came with different bodies"
+        return [json.loads(body)["type"] for (body,) in bodies.values()]
+
+
+def signed(event: dict[str, Any], *, path: str, secret: str) -> Webhook:
+    document = {name: value for name, value in event.items() if name != "seq"}
+    raw = json.dumps(document, separators=(",", ":"))
+    sent_at = datetime.now(UTC)
+    headers = {
+        "webhook-id": event["id"],
+        "webhook-timestamp": str(int(sent_at.timestamp())),
+        "webhook-signature": Signer(secret).sign(event["id"], sent_at, raw),
+    }
+    return Webhook(path=path, body=raw.encode(), headers=headers)

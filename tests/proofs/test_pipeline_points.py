@@ -1,0 +1,162 @@
+"""A fault at any point between a provider's webhook and a merchant's server changes no end.
+
+Every named point meets a SIGKILL of its process, a Redis that forgets everything and a PostgreSQL
+that crashes. The run is then finished as sweepers would, and its end compared, as data, with that
+of a run to which nothing happened. The suite takes a quarter of the cases, `make prove` all.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import dj_database_url
+import pytest
+from django.conf import settings
+from django.db import connections
+from rich.console import Console
+from rich.table import Table
+
+from config.embedded import PrivateServers, private_servers
+from payments.verification import verify
+from tests.processes import RunningProcess
+from tests.proofs.fork_server import FORK_SERVER
+from tests.proofs.pipeline_points import FAULTS, POINTS, Servers, Webhook, run
+from tests.proofs.pipeline_world import World
+from tests.webhooks.receiver import Receiver, receiving
+from webhooks import lanes
+
+# One of each step for each fault; deaths where most can go wrong.
+IN_THE_SUITE = {
+    *(("SIGKILL", point) for point in POINTS if point.startswith(("stored", "committed"))),
+    *(("SIGKILL", point) for point in POINTS if point.endswith("before commit")),
+    *(("SIGKILL", point) for point in ("inbox: applied", "delivery: answered, not recorded")),
+    *(("Redis flushed", point) for point in ("answered, nobody woken", "handlers: fanned out")),
+    *(("PostgreSQL crashed", point) for point in ("inbox: before commit", "delivery: claimed")),
+}
+CASES = [
+    (fault, point)
+    if (fault, point) in IN_THE_SUITE
+    else pytest.param(fault, point, marks=pytest.mark.prove)
+    for fault in FAULTS
+    for point in POINTS
+]
+
+
+class Stage:
+    """Private servers that this test process and its children work on."""
+
+    def __init__(self, private: PrivateServers, receiver: Receiver) -> None:
+        self.private = private
+        self.receiver = receiver
+        parsed: dict[str, Any] = dict(dj_database_url.parse(private.servers.database_url))
+        names = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+        self.servers = Servers(
+            {name: parsed[name] for name in names}, redis_url=private.servers.redis_url
+        )
+        self.tally: Counter[tuple[str, str]] = Counter()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """This process works on them meanwhile."""
+        kept = {alias: dict(connections[alias].settings_dict) for alias in connections}
+        redis_url = settings.REDIS_URL
+        self.servers.use()
+        try:
+            yield
+        finally:
+            for alias, before in kept.items():
+                Servers(before, redis_url=redis_url).use()
+                connections[alias].settings_dict.update(before)
+
+    def crash_postgres(self) -> None:
+        """A power cut, and the recovery from it."""
+        lanes.close_side_connection()
+        connections.close_all()
+        self.private.postgres.kill()
+        self.private.postgres.start()
+
+    def strike(self, point: str, fault: str, webhook: Webhook) -> int:
+        """Carry the step out in a process that meets the fault; the answered status, 0 for none."""
+        here, there = FORK_SERVER.Pipe()
+        process = FORK_SERVER.Process(target=run, args=(point, fault, self.servers, webhook, there))
+        process.start()
+        there.close()
+        status = 0
+        while True:
+            try:
+                told = here.recv()
+            except EOFError:
+                break
+            if isinstance(told, int):
+                status = told
+            else:
+                self.crash_postgres()
+                here.send("go on")
+        process.join(60)
+        expected = -signal.SIGKILL if fault == "SIGKILL" else 0
+        assert process.exitcode == expected, f"{point}: it ended with {process.exitcode}"
+        self.tally[point, fault] += 1
+        return status
+
+    def show(self) -> None:
+        """Print how often each point met each fault."""
+        table = Table(title="Points of the event pipeline that met each fault, all with one end")
+        table.add_column("point")
+        for fault in FAULTS:
+            table.add_column(fault, justify="right")
+        for point in POINTS:
+            table.add_row(point, *(str(self.tally[point, fault] or "") for fault in FAULTS))
+        Console(width=110).print(table)
+
+
+@pytest.fixture(scope="module")
+def stage(sandbox_psp: RunningProcess, receiver_port: int) -> Iterator[Stage]:
+    """Servers that may be crashed; in the end the whole database is verified."""
+    with private_servers(migrated=True) as private, receiving(receiver_port) as receiver:
+        stage = Stage(private, receiver)
+        with stage.in_use():
+            yield stage
+            report = verify(now=datetime.now(UTC))
+            stage.show()
+            offences = [finding for finding in report.findings if finding.offences]
+            assert offences == []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stage: Stage) -> dict[str, Any]:
+    """The end of a run to which nothing happens."""
+    world = World(stage.receiver)
+    for webhook in world.news():
+        world.bring(webhook)
+    world.finish()
+    end = world.end()
+    assert end["payment"][0] == "settled", end
+    return end
+
+
+@pytest.mark.parametrize(("fault", "point"), CASES)
+def test_a_fault_on_the_way_of_an_event_changes_no_end(
+    stage: Stage, undisturbed: dict[str, Any], fault: str, point: str
+) -> None:
+    world = World(stage.receiver)
+    news = world.news()
+    step = POINTS[point].step
+
+    def meet(webhook: Webhook = news[0]) -> int:
+        return stage.strike(point, fault, webhook)
+
+    for number, webhook in enumerate(news):
+        world.bring(webhook, meet if step == "intake" and number == 0 else None)
+    if step != "intake":
+        if step in ("handlers", "delivery"):
+            world.drain_inbox()
+        if step == "delivery":
+            world.drain_handlers()
+        meet()
+    world.finish()
+    assert world.end() == undisturbed
