@@ -90,11 +90,9 @@ class Webhook:
 
     def send(self) -> int:
         """The status of Florin's answer, by the whole stack from the middleware on."""
-        return (
-            Client(headers=dict(self.headers))
-            .post(self.path, data=self.body, content_type="application/json")
-            .status_code
-        )
+        client = Client(headers=dict(self.headers), SERVER_NAME="localhost")
+        answer = client.post(self.path, data=self.body, content_type="application/json")
+        return answer.status_code
 
 
 class Fault:

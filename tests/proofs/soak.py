@@ -234,9 +234,9 @@ def _judge(stand: Stand, receiver: Receiver, objects: list[str], outcome: Outcom
     for request in list(receiver.requests):
         bodies[request.headers["webhook-id"]].add(request.body)
     told = Counter(
-        (document["data"]["id"], document["data"]["number"])
+        (told_of["id"], told_of["number"])
         for different in bodies.values()
-        for document in (json.loads(next(iter(different))),)
+        for told_of in (json.loads(next(iter(different)))["data"]["object"],)
     )
     asked = [(one, n) for one in objects for n in range(1, EVENTS_PER_OBJECT + 1)]
     outcome.received = len(receiver.requests)
