@@ -225,6 +225,8 @@ def _event(payment_id: str) -> dict[str, Any]:
                 "capture": "automatic",
                 "amount_capturable_minor": 0,
                 "amount_captured_minor": 4200,
+                "amount_settled_minor": 0,
+                "amount_returned_minor": 0,
                 "reference": f"pay_{payment_id}",
                 "description": "",
                 "client_secret": f"{payment_id}_secret_0123456789abcdef01234567",

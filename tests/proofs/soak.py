@@ -33,7 +33,9 @@ from tests.webhooks.receiver import Receiver, receiving
 
 EVENTS_PER_OBJECT = 10
 _FEEDERS = 8
-_BREATH_SECONDS = (0.5, 3.0)
+# Faults are spread over the events, not over time, so that a slow machine gets on between them.
+EVENTS_PER_FAULT = 50
+FAULTS_MAX = 60
 _SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "tests.proofs.settings_for_soak",
     # A delivery whose sender was killed is sent again after its lease of a minute.
@@ -87,6 +89,7 @@ class Feeder:
     stand: Stand
     objects: list[str]
     requests: int = 0
+    taken: int = 0
 
     def __post_init__(self) -> None:
         self._http = urllib3.PoolManager(maxsize=1, retries=False, timeout=10.0)
@@ -99,6 +102,7 @@ class Feeder:
                 event = strange_event(reference, version=number)
                 while not self._is_taken(event, path):
                     time.sleep(0.2)
+                self.taken += 1
 
     def _is_taken(self, event: dict[str, Any], path: str) -> bool:
         webhook = signed(event, path=path, secret=self.stand.shop["webhook_secret"])
@@ -126,24 +130,20 @@ def soak(folder: Path, *, seed: int, provider_events: int, deadline_seconds: flo
         for feeder in feeders:
             feeder.thread.start()
         faults = _faults(stand, second_sweeper, chance)
+        wanted = min(FAULTS_MAX, provider_events // EVENTS_PER_FAULT)
         while any(feeder.thread.is_alive() for feeder in feeders) or _open(stand):
             assert time.monotonic() - began < deadline_seconds, f"not done in time: {outcome}"
-            time.sleep(chance.uniform(*_BREATH_SECONDS))
-            if _fed_enough(feeders, provider_events):
-                continue
-            name = chance.choice(list(faults))
-            faults[name]()
-            outcome.faults[name] += 1
+            time.sleep(0.05)
+            taken = sum(feeder.taken for feeder in feeders)
+            made = outcome.faults.total()
+            if made < wanted and taken > (made + 0.5) * provider_events / wanted:
+                name = chance.choice(list(faults))
+                faults[name]()
+                outcome.faults[name] += 1
         outcome.seconds = time.monotonic() - began
         outcome.requests = sum(feeder.requests for feeder in feeders)
         _judge(stand, receiver, objects, outcome)
     return outcome
-
-
-def _fed_enough(feeders: list[Feeder], provider_events: int) -> bool:
-    """Nothing is killed any more when all was fed; what waits then is left to the living."""
-    fed = sum(feeder.requests for feeder in feeders) >= provider_events
-    return fed and not any(feeder.thread.is_alive() for feeder in feeders)
 
 
 @contextmanager

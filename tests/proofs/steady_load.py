@@ -162,6 +162,8 @@ def strange_event(reference: str, *, version: int) -> dict[str, Any]:
                 "capture": "automatic",
                 "amount_capturable_minor": 0,
                 "amount_captured_minor": 4200,
+                "amount_settled_minor": 0,
+                "amount_returned_minor": 0,
                 "reference": "",
                 "description": "",
                 "client_secret": f"{reference}_secret_0123456789abcdef01234567",

@@ -23,9 +23,10 @@ from tests.proofs.stand import Stand, running_stand
 from tests.proofs.steady_load import SteadyLoad
 
 _SETTINGS = {"bank_result_after_seconds": 0.5, "settle_after_seconds": 0.5}
-# What a request may take longer than on a healthy day: both of a request's questions to a Redis
-# that does not answer, and what a busy machine adds.
-_P99_LIMIT_MS = 2500.0
+# What a request may take: its questions to a Redis that does not answer, a quarter of a second
+# each; on a machine that is busy with other things, a multiple of what it takes on a healthy day.
+_P99_LIMIT_MS = 1500.0
+_P99_LIMIT_RATIO = 4.0
 
 
 @contextmanager
@@ -83,8 +84,10 @@ def judge(stand: Stand, load: SteadyLoad) -> None:
     """No failure, no event lost, nothing left to do, every payment where its provider has it."""
     failures = {key: count for key, count in load.statuses().items() if not 200 <= key[1] < 300}
     assert failures == {}
-    slow = {key: value for key, value in load.percentiles_ms(0.99).items() if value > _P99_LIMIT_MS}
-    assert slow == {}
+    p99 = load.percentiles_ms(0.99)
+    for (kind, phase), milliseconds in p99.items():
+        limit = max(_P99_LIMIT_MS, _P99_LIMIT_RATIO * p99[kind, "healthy"])
+        assert milliseconds <= limit, f"{kind} with Redis {phase}: {p99}"
     owner_url = stand.servers.servers.database_owner_url
     with psycopg.connect(owner_url, autocommit=True) as owner:
         assert open_rows(owner, seconds=90) == 0
