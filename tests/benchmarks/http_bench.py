@@ -236,6 +236,8 @@ def _event(payment_id: str) -> dict[str, Any]:
                 "charge": f"sbc_{payment_id}",
                 "fee_minor": 152,
                 "fee_currency": "EUR",
+                "refunds": [],
+                "disputes": [],
                 "settled": False,
                 "created_at": "2026-11-20T12:00:00.000+00:00",
                 "livemode": False,

@@ -17,7 +17,6 @@ from typing import Any
 from django.db import connection
 from standardwebhooks import Webhook as Signer
 
-from payments.actions.provider_accounts import credentials_for
 from tests.payments.shop import Shop, open_shop
 from tests.proofs.pipeline_points import Webhook
 from tests.webhooks.receiver import Receiver
@@ -53,12 +52,11 @@ class World:
 
     def news(self) -> list[Webhook]:
         """The provider's events about the payment, in order, each as a signed request."""
-        account = self.shop.account
-        reference = self.shop.provider_reference(self.payment_id)
-        events = self.shop.sandbox("GET", f"/v1/events?after=0&payment={reference}")["data"]
-        secret = credentials_for(account).webhook_secrets[0]
-        path = f"/webhooks/sandbox/{account.endpoint_token}"
-        return [signed(event, path=path, secret=secret) for event in events]
+        shop = self.shop
+        reference = shop.provider_reference(self.payment_id)
+        events = shop.sandbox("GET", f"/v1/events?after=0&payment={reference}")["data"]
+        path = f"/webhooks/sandbox/{shop.endpoint.token}"
+        return [signed(event, path=path, secret=shop.webhook_secret) for event in events]
 
     def bring(self, webhook: Webhook, first_try: Callable[[], int] | None = None) -> None:
         """Send it as a provider does: again, until it is answered 2xx."""

@@ -173,6 +173,8 @@ def strange_event(reference: str, *, version: int) -> dict[str, Any]:
                 "charge": f"sbc_{reference}",
                 "fee_minor": 152,
                 "fee_currency": "EUR",
+                "refunds": [],
+                "disputes": [],
                 "settled": False,
                 "created_at": "2026-11-20T12:00:00.000+00:00",
                 "livemode": False,
