@@ -30,6 +30,8 @@ from tests.proofs.pipeline_world import World
 from tests.webhooks.receiver import Receiver, receiving
 from webhooks import lanes
 
+pytestmark = pytest.mark.timeout(400)  # of which most is for servers on a busy machine
+
 # One of each step for each fault; deaths where most can go wrong.
 IN_THE_SUITE = {
     *(("SIGKILL", point) for point in POINTS if point.startswith(("stored", "committed"))),
