@@ -1,7 +1,7 @@
 """A Redis that is gone, or that hangs, under load: no event is lost and no request pays for it.
 
-Rate limits, circuit breakers, wake-ups and live status all use Redis; each has a way without. The
-suite takes seconds of it, `make prove` minutes (FLORIN_PROOF_SECONDS, 120 for each way of dying).
+Rate limits, circuit breakers, wake-ups and live status all use Redis; each has a way without. Both
+runs belong to `make prove`, for seconds and for minutes (FLORIN_PROOF_SECONDS, 120 for each way).
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def judge(stand: Stand, load: SteadyLoad) -> None:
     assert stand.manage("verify", "--json").returncode == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.prove
+@pytest.mark.timeout(600)
 def test_a_redis_away_for_seconds_costs_no_event_and_no_failure(tmp_path: Path) -> None:
     survive(tmp_path, seconds=6, healthy_seconds=3)
 
