@@ -190,6 +190,7 @@ def webhook_endpoint_object(endpoint: EndpointView) -> dict[str, Any]:
         "disabled_reason": endpoint.disabled_reason or None,
         "api_version": endpoint.api_version,
         "consecutive_failures": endpoint.consecutive_failures,
+        "failing_since": timestamp(endpoint.failing_since),
         "last_success_at": timestamp(endpoint.last_success_at),
         "created_at": timestamp(endpoint.created_at),
         "updated_at": timestamp(endpoint.updated_at),

@@ -37,7 +37,9 @@ RESOURCES: dict[str, Resource] = {
     "customers": Resource("customers", "add, change, delete"),
     "payment_methods": Resource("saved payment methods and mandates", "save, remove"),
     "events": Resource("events, which show the objects they are about"),
-    "webhook_endpoints": Resource("addresses that get events", "add, change, delete, new secrets"),
+    "webhook_endpoints": Resource(
+        "addresses that get events", "add, change, delete, new secrets, test, send again"
+    ),
     "balance": Resource("the balance"),
     "provider_accounts": Resource("provider accounts, without their credentials"),
 }

@@ -23,7 +23,7 @@ from functools import partial
 from django.db import transaction
 
 from audit import log
-from webhooks import claims, endpoints, health, retries, transport, wakeup
+from webhooks import claims, endpoints, health, redelivery, retries, transport, wakeup
 from webhooks.claims import ClaimedDelivery, claim
 from webhooks.doorbell import Doorbell
 from webhooks.handlers import EventView, patterns_covering
@@ -51,8 +51,8 @@ Send = Callable[..., transport.Answer]
 
 def fan_out(event: EventView, *, now: datetime) -> None:
     """Event handler: promise `event` to every enabled endpoint of its owner that asks for it."""
-    if not event.owner:
-        return
+    if not event.owner or event.type == redelivery.TEST_EVENT:
+        return  # nobody's, or promised already to the one endpoint it tests
     listening = WebhookEndpoint.objects.filter(
         owner=event.owner,
         livemode=event.livemode,

@@ -29,6 +29,11 @@ from payments.actions.refund_payment import refund_payment
 from payments.actions.remove_method import remove_payment_method
 from payments.actions.save_method import save_payment_method
 from payments.actions.update_payment import update_payment
+from payments.actions.webhook_deliveries import (
+    recover_deliveries,
+    resend_delivery,
+    send_test_event,
+)
 from payments.actions.webhook_endpoints import create_webhook_endpoint, rotate_webhook_secret
 from payments.errors import FlorinError
 from payments.idempotency import STAFF_PREFIX, STAFF_WORDS, Answer, Claim
@@ -56,6 +61,9 @@ ACTIONS: dict[str, Callable[..., Answer]] = {
     "disputes.add_file": add_evidence_file,
     "webhook_endpoints.create": create_webhook_endpoint,
     "webhook_endpoints.rotate_secret": rotate_webhook_secret,
+    "webhook_endpoints.resend": resend_delivery,
+    "webhook_endpoints.recover": recover_deliveries,
+    "webhook_endpoints.test": send_test_event,
 }
 
 

@@ -91,6 +91,9 @@ REQUESTS: dict[str, str] = {
     "payment_methods.remove": "remove a saved payment method",
     "webhook_endpoints.create": "send webhooks to an address",
     "webhook_endpoints.rotate_secret": "replace an address's signing secret",
+    "webhook_endpoints.resend": "send a webhook again",
+    "webhook_endpoints.recover": "send the webhooks again that failed",
+    "webhook_endpoints.test": "send a test event to an address",
 }
 
 ATTEMPT_TONES: dict[str, str] = {
@@ -195,6 +198,7 @@ EVENTS: dict[str, str] = {
     "breaker.opened": "calls to the provider are held back",
     "breaker.closed": "calls to the provider go out again",
     "endpoint.disabled": "an address for webhooks was switched off",
+    "endpoint.test": "a test event was sent to an address for webhooks",
     "endpoint.failing": "an address for webhooks has taken nothing for a day",
     "endpoint.recovered": "an address for webhooks takes deliveries again",
     "dead_letter.added": "something waits for a person",

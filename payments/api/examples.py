@@ -207,6 +207,7 @@ ENDPOINT: dict[str, Any] = {
     "disabled_reason": None,
     "api_version": "2026-11-20",
     "consecutive_failures": 0,
+    "failing_since": None,
     "last_success_at": None,
     "created_at": _CREATED_AT,
     "updated_at": _CREATED_AT,

@@ -297,6 +297,7 @@ class WebhookEndpointObject(serializers.Serializer[Any]):
     disabled_reason = serializers.CharField(allow_null=True)
     api_version = serializers.CharField()
     consecutive_failures = serializers.IntegerField()
+    failing_since = serializers.DateTimeField(allow_null=True)
     last_success_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()

@@ -38,6 +38,13 @@ from payments.api.views.payments import (
 from payments.api.views.provider_accounts import ProviderAccountDetail, ProviderAccountList
 from payments.api.views.refunds import PaymentRefunds, RefundDetail, RefundList
 from payments.api.views.review_cases import ReviewCaseDetail, ReviewCaseList
+from payments.api.views.webhook_deliveries import (
+    WebhookDeliveryDetail,
+    WebhookDeliveryList,
+    WebhookDeliveryResend,
+    WebhookEndpointRecover,
+    WebhookEndpointTest,
+)
 from payments.api.views.webhook_endpoints import (
     WebhookEndpointDetail,
     WebhookEndpointList,
@@ -112,6 +119,17 @@ urlpatterns = [
     path("v1/webhook_endpoints", WebhookEndpointList.as_view()),
     path("v1/webhook_endpoints/<id:endpoint_id>", WebhookEndpointDetail.as_view()),
     path("v1/webhook_endpoints/<id:endpoint_id>/rotate_secret", WebhookEndpointSecret.as_view()),
+    path("v1/webhook_endpoints/<id:endpoint_id>/test", WebhookEndpointTest.as_view()),
+    path("v1/webhook_endpoints/<id:endpoint_id>/recover", WebhookEndpointRecover.as_view()),
+    path("v1/webhook_endpoints/<id:endpoint_id>/deliveries", WebhookDeliveryList.as_view()),
+    path(
+        "v1/webhook_endpoints/<id:endpoint_id>/deliveries/<id:delivery_id>",
+        WebhookDeliveryDetail.as_view(),
+    ),
+    path(
+        "v1/webhook_endpoints/<id:endpoint_id>/deliveries/<id:delivery_id>/resend",
+        WebhookDeliveryResend.as_view(),
+    ),
     path("v1/openapi.json", openapi.document, name="openapi"),
     path("docs/api", reference.reference, name="api-reference"),
     path("docs/errors", errors.errors_page, name="errors"),

@@ -41,7 +41,9 @@ def ids(api: Api, shop: Shop, receiver_port: int) -> dict[str, str]:
     )
     customer = api.post("/v1/customers", {}).json()["id"]
     method = api.post(f"/v1/customers/{customer}/payment_methods", {"token": "tok_visa"})
+    delivery = api.post(f"/v1/webhook_endpoints/{endpoint.json()['id']}/test")
     return {
+        "delivery_id": delivery.json()["id"],
         "payment_id": settled(api, shop)["id"],
         "dispute_id": disputed(api, shop)["id"],
         "customer_id": customer,

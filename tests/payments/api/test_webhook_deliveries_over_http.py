@@ -1,0 +1,102 @@
+"""Deliveries over HTTP: what became of each, sent again, recovered, tested."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.payments.api.conftest import Api, error_of
+from tests.payments.shop import new_key
+from webhooks.models import MerchantDelivery
+
+
+@pytest.fixture
+def endpoint(api: Api, receiver_port: int) -> str:
+    answer = api.post("/v1/webhook_endpoints", {"url": f"http://127.0.0.1:{receiver_port}/events"})
+    return f"/v1/webhook_endpoints/{answer.json()['id']}"
+
+
+def end(delivery_id: str, status: str) -> None:
+    MerchantDelivery.objects.filter(pk=delivery_id).update(
+        status=status, reason="a test", due_at=None, lease_until=None
+    )
+
+
+def test_a_test_event_is_a_delivery_that_can_be_retrieved_and_listed(
+    api: Api, endpoint: str
+) -> None:
+    made = api.post(f"{endpoint}/test")
+    assert made.status_code == 201
+    body = made.json()
+    assert (body["object"], body["event_type"]) == ("webhook_delivery", "endpoint.test")
+    found = api.get(f"{endpoint}/deliveries/{body['id']}").json()
+    assert found["event"] == body["event"]
+    assert isinstance(found["attempt_log"], list)
+    listed = api.get(f"{endpoint}/deliveries").json()["data"]
+    assert [one["id"] for one in listed] == [body["id"]]
+
+
+def test_the_list_is_filtered_by_status_and_paged(api: Api, endpoint: str) -> None:
+    made = [api.post(f"{endpoint}/test").json()["id"] for _ in range(3)]
+    end(made[0], "dead")
+    dead = api.get(f"{endpoint}/deliveries?status=dead").json()["data"]
+    assert [one["id"] for one in dead] == [made[0]]
+    page = api.get(f"{endpoint}/deliveries?limit=2").json()
+    assert ([one["id"] for one in page["data"]], page["has_more"]) == ([made[2], made[1]], True)
+    rest = api.get(f"{endpoint}/deliveries?starting_after={made[1]}").json()["data"]
+    assert [one["id"] for one in rest] == [made[0]]
+    wrong = api.get(f"{endpoint}/deliveries?status=lost")
+    assert (wrong.status_code, error_of(wrong)["param"]) == (400, "status")
+
+
+def test_a_dead_one_is_sent_again(api: Api, endpoint: str) -> None:
+    made = api.post(f"{endpoint}/test").json()["id"]
+    end(made, "dead")
+    sent = api.post(f"{endpoint}/deliveries/{made}/resend")
+    assert (sent.status_code, sent.json()["status"]) == (200, "pending")
+
+
+def test_what_failed_since_a_moment_is_recovered_once_per_key(api: Api, endpoint: str) -> None:
+    made = [api.post(f"{endpoint}/test").json()["id"] for _ in range(2)]
+    for one in made:
+        end(one, "dead")
+    since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    key = new_key()
+    for _ in range(2):
+        answer = api.post(f"{endpoint}/recover", {"since": since}, idempotency_key=key)
+        assert answer.status_code == 200
+        assert (answer.json()["recovered"], answer.json()["has_more"]) == (2, False)
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2020-01-01T00:00:00Z", "2026-11-20T12:00:00"])
+def test_a_moment_that_is_none_or_too_old_is_refused(api: Api, endpoint: str, since: str) -> None:
+    answer = api.post(f"{endpoint}/recover", {"since": since})
+    assert (answer.status_code, error_of(answer)["param"]) == (400, "since")
+
+
+def test_an_endpoint_that_is_switched_off_sends_nothing_again(api: Api, endpoint: str) -> None:
+    made = api.post(f"{endpoint}/test").json()["id"]
+    api.patch(endpoint, {"enabled": False})
+    assert api.get(f"{endpoint}/deliveries/{made}").json()["status"] == "discarded"
+    for path in (f"{endpoint}/test", f"{endpoint}/deliveries/{made}/resend"):
+        answer = api.post(path)
+        assert answer.status_code == 400
+        assert "enable it first" in error_of(answer)["message"]
+
+
+def test_another_merchants_and_an_absent_one_are_the_same_404(
+    api: Api, another_api: Api, endpoint: str
+) -> None:
+    made = api.post(f"{endpoint}/test").json()["id"]
+    absent = f"/v1/webhook_endpoints/we_{'0' * 26}"
+    since = {"since": datetime.now(UTC).isoformat()}
+    for path in (endpoint, absent):
+        answers = [
+            another_api.get(f"{path}/deliveries"),
+            another_api.get(f"{path}/deliveries/{made}"),
+            another_api.post(f"{path}/deliveries/{made}/resend"),
+            another_api.post(f"{path}/recover", since),
+            another_api.post(f"{path}/test"),
+        ]
+        assert [answer.status_code for answer in answers] == [404] * 5
