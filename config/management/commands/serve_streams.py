@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -40,6 +42,10 @@ class Command(BaseCommand):
         # granian's own messages hold nothing that the access lines do not.
         logging.getLogger("_granian").setLevel(logging.ERROR)
         asyncio.run(_serve(options["host"], options["port"]))
+        # Everything has been put away. granian's own threads may still be about to call Python, and
+        # abort the process when the interpreter is being taken down under them.
+        sys.stdout.flush()
+        os._exit(0)
 
 
 async def _serve(host: str, port: int) -> None:
