@@ -38,7 +38,7 @@ RESOURCES: dict[str, Resource] = {
     "payment_methods": Resource("saved payment methods and mandates", "save, remove"),
     "events": Resource("events, which show the objects they are about"),
     "webhook_endpoints": Resource(
-        "addresses that get events", "add, change, delete, new secrets, test, send again"
+        "addresses that get events", "add, change, delete, new secrets, send again"
     ),
     "balance": Resource("the balance"),
     "provider_accounts": Resource("provider accounts, without their credentials"),
