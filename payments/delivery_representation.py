@@ -7,7 +7,7 @@ from typing import Any
 
 from payments.representation import timestamp
 from webhooks.models import DeliveryAttempt, MerchantDelivery
-from webhooks.redelivery import Recovery
+from webhooks.recovery import Recovery
 
 
 def webhook_delivery_object(row: MerchantDelivery) -> dict[str, Any]:

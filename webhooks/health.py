@@ -45,10 +45,19 @@ class Tally:
     failed: int = 0
 
     @property
+    def total(self) -> int:
+        """All of them."""
+        return self.succeeded + self.failed
+
+    @property
     def success_ratio(self) -> float | None:
         """Between 0 and 1, None when there were none."""
-        total = self.succeeded + self.failed
-        return self.succeeded / total if total else None
+        return self.succeeded / self.total if self.total else None
+
+    @property
+    def success_percentage(self) -> str:
+        """Rounded down, so that 100 means all; "" when there were none."""
+        return str(100 * self.succeeded // self.total) if self.total else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,17 @@
-"""Sending again: one delivery, everything that was given up, and a test event of one's own.
+"""Sending again: one delivery, or several of a list, and a test event of one's own.
 
 Mental model: a delivery keeps its row and its webhook-id for ever, so what is sent again is the
 same message with further attempts, which the merchant knows by its id. Every verb is one
 transaction with its audit record, finds only rows of the owner and mode it is given, and asks for
-an endpoint that is enabled: what goes nowhere is not queued.
+an endpoint that is enabled: what goes nowhere is not queued. webhooks.recovery sends everything
+since a moment again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -20,8 +21,6 @@ from webhooks import outbox, wakeup
 from webhooks.endpoints import EndpointInvalid, EndpointNotFound
 from webhooks.models import DeliveryAttempt, MerchantDelivery, WebhookEndpoint
 
-RECOVER_DAYS_MAX = 14
-RECOVER_PER_CALL = 1000
 ATTEMPTS_SHOWN = 100
 TEST_EVENT = "endpoint.test"
 
@@ -40,14 +39,6 @@ class DeliveryPage:
     has_more: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recovery:
-    """How many deliveries are queued again; `has_more` when another call would find some."""
-
-    recovered: int
-    has_more: bool
-
-
 def list_for(
     *,
     owner: str,
@@ -59,7 +50,7 @@ def list_for(
     ending_before: str = "",
 ) -> DeliveryPage:
     """Deliveries to an endpoint, newest first. Cursors are their ids. Raises EndpointNotFound."""
-    rows = _deliveries(_endpoint(owner, livemode, endpoint_id))
+    rows = _deliveries(living_endpoint(owner, livemode, endpoint_id))
     if status:
         rows = rows.filter(status=status)
     if ending_before:
@@ -80,7 +71,7 @@ def get(
 
     Raises EndpointNotFound, DeliveryNotFound.
     """
-    row = _deliveries(_endpoint(owner, livemode, endpoint_id)).filter(pk=delivery_id).first()
+    row = _deliveries(living_endpoint(owner, livemode, endpoint_id)).filter(pk=delivery_id).first()
     if row is None:
         raise DeliveryNotFound(f"There is no delivery {delivery_id}.")
     return row, list(row.attempt_log.order_by("-number")[:ATTEMPTS_SHOWN])
@@ -101,66 +92,32 @@ def resend(
     EndpointNotFound, DeliveryNotFound, EndpointInvalid (not enabled), audit.log.MissingActor.
     """
     with transaction.atomic():
-        endpoint = _enabled(owner, livemode, endpoint_id)
+        endpoint = enabled_endpoint(owner, livemode, endpoint_id)
         rows = _deliveries(endpoint).select_for_update(of=("self",))
         row = rows.filter(pk=delivery_id).first()
         if row is None:
             raise DeliveryNotFound(f"There is no delivery {delivery_id}.")
-        if row.lease_until is None or row.lease_until <= now:
-            _audit(endpoint, "resent", {"delivery": row.pk, "was": row.status}, now=now)
-            row.status, row.reason, row.due_at = Status.PENDING, "", now
-            row.finished_at, row.attempts, row.interruptions = None, 0, 0
-            row.save()
-            wakeup.notify_on_commit("deliveries")
+        _queue(row, endpoint, now=now)
         if within is not None:
             within(row)
     return row
 
 
-def recover(
-    *,
-    owner: str,
-    livemode: bool,
-    endpoint_id: str,
-    since: datetime,
-    now: datetime,
-    within: Callable[[Recovery], None] | None = None,
-) -> Recovery:
-    """Queue every dead or discarded delivery made since `since` again, the oldest first.
+def resend_many(delivery_ids: Collection[str], *, actor: log.Actor, now: datetime) -> int:
+    """Send these deliveries again, whoever they are for; returns how many are queued.
 
-    At most RECOVER_PER_CALL at a time; a call that repeats finds what is left. Raises
-    EndpointNotFound, EndpointInvalid (not enabled; `since` over 14 days ago or in the future).
+    For staff. Those of endpoints that are not enabled, and those that are being sent just now, are
+    passed over.
     """
-    if not now - timedelta(days=RECOVER_DAYS_MAX) <= since <= now:
-        raise EndpointInvalid("since", f"Give a moment of the last {RECOVER_DAYS_MAX} days.")
-    with transaction.atomic():
-        endpoint = _enabled(owner, livemode, endpoint_id)
-        lost = MerchantDelivery.objects.filter(
-            endpoint=endpoint, status__in=(Status.DEAD, Status.DISCARDED), created_at__gte=since
+    with transaction.atomic(), log.acting_as(actor):
+        wanted = MerchantDelivery.objects.filter(pk__in=delivery_ids)
+        enabled = WebhookEndpoint.objects.filter(
+            pk__in=wanted.values("endpoint_id"), status=WebhookEndpoint.Status.ENABLED
         )
-        ids = list(
-            lost.select_for_update()
-            .order_by("created_at", "pk")
-            .values_list("pk", flat=True)[: RECOVER_PER_CALL + 1]
-        )
-        found = Recovery(
-            recovered=min(len(ids), RECOVER_PER_CALL), has_more=len(ids) > RECOVER_PER_CALL
-        )
-        if ids:
-            MerchantDelivery.objects.filter(pk__in=ids[:RECOVER_PER_CALL]).update(
-                status=Status.PENDING,
-                reason="",
-                due_at=now,
-                finished_at=None,
-                attempts=0,
-                interruptions=0,
-            )
-            wakeup.notify_on_commit("deliveries")
-        said = {"since": since.isoformat(), "recovered": found.recovered}
-        _audit(endpoint, "recovered", said, now=now)
-        if within is not None:
-            within(found)
-    return found
+        # Endpoints before deliveries, as everywhere.
+        known = {row.pk: row for row in enabled.select_for_update().order_by("pk")}
+        rows = wanted.filter(endpoint_id__in=list(known)).select_for_update().order_by("pk")
+        return sum(_queue(row, known[row.endpoint_id], now=now) for row in rows)
 
 
 def send_test(
@@ -176,7 +133,7 @@ def send_test(
     The delivery tells what came of it. Raises EndpointNotFound, EndpointInvalid (not enabled).
     """
     with transaction.atomic():
-        endpoint = _enabled(owner, livemode, endpoint_id)
+        endpoint = enabled_endpoint(owner, livemode, endpoint_id)
         event = outbox.emit(
             type="endpoint.test",
             aggregate_type="webhook_endpoint",
@@ -190,18 +147,31 @@ def send_test(
         made = MerchantDelivery.objects.create(
             endpoint=endpoint, event_id=event.id, due_at=now, created_at=now
         )
-        _audit(endpoint, "tested", {"delivery": made.pk}, now=now)
+        audit(endpoint, "tested", {"delivery": made.pk}, now=now)
         wakeup.notify_on_commit("deliveries")
         if within is not None:
             within(made)
     return made
 
 
+def _queue(row: MerchantDelivery, endpoint: WebhookEndpoint, *, now: datetime) -> bool:
+    """Let a locked delivery start anew; False for one that is being sent just now."""
+    if row.lease_until is not None and row.lease_until > now:
+        return False
+    audit(endpoint, "resent", {"delivery": row.pk, "was": row.status}, now=now)
+    row.status, row.reason, row.due_at = Status.PENDING, "", now
+    row.lease_until, row.finished_at, row.attempts, row.interruptions = None, None, 0, 0
+    row.save()
+    wakeup.notify_on_commit("deliveries")
+    return True
+
+
 def _deliveries(endpoint: WebhookEndpoint) -> QuerySet[MerchantDelivery]:
     return MerchantDelivery.objects.filter(endpoint=endpoint).select_related("event")
 
 
-def _endpoint(owner: str, livemode: bool, endpoint_id: str) -> WebhookEndpoint:
+def living_endpoint(owner: str, livemode: bool, endpoint_id: str) -> WebhookEndpoint:
+    """An endpoint that was not deleted. Raises EndpointNotFound."""
     living = WebhookEndpoint.objects.filter(owner=owner, livemode=livemode, pk=endpoint_id)
     found = living.exclude(status=WebhookEndpoint.Status.DELETED).first()
     if found is None:
@@ -209,16 +179,20 @@ def _endpoint(owner: str, livemode: bool, endpoint_id: str) -> WebhookEndpoint:
     return found
 
 
-def _enabled(owner: str, livemode: bool, endpoint_id: str) -> WebhookEndpoint:
-    """The endpoint, locked so that it stays enabled until the commit."""
-    found = _endpoint(owner, livemode, endpoint_id)
+def enabled_endpoint(owner: str, livemode: bool, endpoint_id: str) -> WebhookEndpoint:
+    """The endpoint, locked so that it stays enabled until the commit.
+
+    Raises EndpointNotFound, EndpointInvalid.
+    """
+    found = living_endpoint(owner, livemode, endpoint_id)
     found = WebhookEndpoint.objects.select_for_update().get(pk=found.pk)
     if found.status != WebhookEndpoint.Status.ENABLED:
         raise EndpointInvalid("id", "The endpoint is switched off; enable it first.")
     return found
 
 
-def _audit(endpoint: WebhookEndpoint, verb: str, body: dict[str, object], *, now: datetime) -> None:
+def audit(endpoint: WebhookEndpoint, verb: str, body: dict[str, object], *, now: datetime) -> None:
+    """Record what was done with an endpoint, in the transaction that does it."""
     log.append(
         event_type=f"webhook_endpoint.{verb}",
         stream_type="webhook_endpoint",

@@ -16,7 +16,7 @@ from payments.actions.webhook_endpoints import refusals
 from payments.delivery_representation import webhook_delivery_object, webhook_recovery_object
 from payments.errors import ErrorCode, FlorinError
 from payments.idempotency import Answer, Claim
-from webhooks import redelivery
+from webhooks import recovery, redelivery
 
 
 def resend_delivery(*, claim: Claim, clock: Clock) -> Answer:
@@ -44,11 +44,11 @@ def recover_deliveries(*, claim: Claim, clock: Clock) -> Answer:
     """
     now, endpoint_id = clock(), claim.parameters["endpoint"]
 
-    def answer(found: redelivery.Recovery) -> Answer:
+    def answer(found: recovery.Recovery) -> Answer:
         return Answer(status=200, body=webhook_recovery_object(endpoint_id, found))
 
     with delivery_refusals():
-        found = redelivery.recover(
+        found = recovery.recover(
             **_endpoint(claim),
             since=datetime.fromisoformat(claim.parameters["since"]),
             now=now,

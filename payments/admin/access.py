@@ -78,8 +78,8 @@ GROUPS: dict[str, set[str]] = {
         *_MONEY_VERBS,
         "ledger.view_*",
     },
-    # Keeps it running: onboards merchants, issues test keys, replays what died, and does with
-    # payments what Finance does.
+    # Keeps it running: onboards merchants, issues test keys, replays what died, mends
+    # merchants' endpoints, and does with payments what Finance does.
     "Operations": {
         *_views("payments", (*_PAYMENTS, *_MERCHANTS, *_NOTIFICATIONS)),
         *_MONEY_VERBS,
@@ -94,6 +94,8 @@ GROUPS: dict[str, set[str]] = {
         "payments.change_notification",
         "webhooks.view_*",
         "webhooks.change_deadletter",
+        "webhooks.change_merchantdelivery",
+        "webhooks.change_webhookendpoint",
     },
     # In addition to Operations, for the few who may take live keys out.
     "Live keys": {"payments.issue_live_apikey"},

@@ -97,3 +97,26 @@ def deadline(dispute: Any, now: datetime) -> SafeString | str:
     from payments.admin import disputes
 
     return disputes.deadline_badge(dispute, now=now)
+
+
+@register.inclusion_tag("admin/florin/chart.html")
+def days_by_outcome(days: list[tuple[datetime, Any]], label: str) -> dict[str, Any]:
+    """Bars of what succeeded and failed on each day: (day, something with both counts)."""
+    from payments.admin.charts import Bucket, chart
+
+    picture = chart(
+        [
+            Bucket(
+                label=f"{begin:%d %b}",
+                words=f"{begin:%d %b}: {tally.succeeded} succeeded, {tally.failed} failed",
+                parts=(("florin-bar-good", tally.succeeded), ("florin-bar-bad", tally.failed)),
+            )
+            for begin, tally in days
+        ]
+    )
+    return {
+        "chart": picture,
+        "label": label,
+        "scale": f"{picture.highest} per day",
+        "none": "No requests in these days.",
+    }

@@ -22,7 +22,7 @@ from tests.webhooks.test_delivery import (
     row_of,
     send_all,
 )
-from webhooks import delivery, endpoints, health, redelivery, transport
+from webhooks import delivery, endpoints, health, recovery, redelivery, transport
 from webhooks.models import DomainEvent, EndpointHealth, MerchantDelivery, WebhookEndpoint
 
 FAILED = transport.Answer(status=500, error="status 500", duration_ms=5)
@@ -90,14 +90,14 @@ def test_everything_given_up_since_a_moment_is_recovered_once_and_nothing_older(
     with log.acting_as(ACTOR):
         endpoints.disable(endpoint_id=endpoint_id, reason="a test", now=now)
         with pytest.raises(endpoints.EndpointInvalid, match="enable it"):
-            redelivery.recover(
+            recovery.recover(
                 **of(owner, endpoint_id),  # type: ignore[arg-type]
                 since=now - timedelta(hours=2),
                 now=now,
             )
         endpoints.update(**of(owner, endpoint_id), enabled=True, now=now)  # type: ignore[arg-type]
         counts = [
-            redelivery.recover(
+            recovery.recover(
                 **of(owner, endpoint_id),  # type: ignore[arg-type]
                 since=now - timedelta(hours=2),
                 now=now,
@@ -116,7 +116,7 @@ def test_a_moment_out_of_reach_is_refused_with_its_field(
 ) -> None:
     endpoint_id, _ = endpoint(owner, receiver.url, now)
     with pytest.raises(endpoints.EndpointInvalid) as refused:
-        redelivery.recover(**of(owner, endpoint_id), since=now - ago, now=now)  # type: ignore[arg-type]
+        recovery.recover(**of(owner, endpoint_id), since=now - ago, now=now)  # type: ignore[arg-type]
     assert refused.value.field == "since"
 
 
@@ -151,7 +151,7 @@ def test_nobody_reaches_anothers_or_the_other_modes(
             lambda who=who: redelivery.list_for(**who),
             lambda who=who: redelivery.get(**who, delivery_id=row.pk),
             lambda who=who: redelivery.resend(**who, delivery_id=row.pk, now=now),
-            lambda who=who: redelivery.recover(**who, since=now, now=now),
+            lambda who=who: recovery.recover(**who, since=now, now=now),
             lambda who=who: redelivery.send_test(**who, now=now),
         ):
             with pytest.raises(endpoints.EndpointNotFound):

@@ -6,6 +6,7 @@ function of this app, once per click. Payloads are shown with their secrets mask
 reading       what the pages share
 events        provider events, domain events, our handlers
 merchants     endpoints, deliveries, attempts
+endpoint_verbs  what is done with an endpoint; verbs is the page of one
 dead_letters  what waits for a person, one by one
 dead_letter_runs  and many at once
 """

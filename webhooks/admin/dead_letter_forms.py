@@ -6,13 +6,13 @@ is sent by GET, so that what it shows can be shared; only starting a run is a PO
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from webhooks.admin.reading import Moment
 from webhooks.dead_letter_filter import KIND_WORDS, Filter
 from webhooks.handlers import registered
 
@@ -42,26 +42,6 @@ def _text(label: str, help_text: str = "") -> forms.CharField:
     )
 
 
-class _Moment(forms.DateTimeField):
-    """A time in UTC, from a browser's date and time input or in ISO 8601."""
-
-    def __init__(self, label: str) -> None:
-        super().__init__(
-            required=False,
-            label=label,
-            widget=UnfoldAdminTextInputWidget({"type": "datetime-local", "step": "1"}),
-        )
-
-    def to_python(self, value: Any) -> datetime | None:
-        moment = super().to_python(value)
-        return None if moment is None else moment.astimezone(UTC)
-
-    def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, datetime):
-            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return value
-
-
 class FilterForm(forms.Form):
     """Which dead letters are meant; `wanted` is the filter of a valid form."""
 
@@ -75,8 +55,8 @@ class FilterForm(forms.Form):
     endpoint_id = _text("Endpoint", "The whole id, we_…")
     event_type = _text("Event type", "payment.settled, or a family: payment.*")
     reason_contains = _text("Reason contains")
-    since = _Moment("Died since (UTC)")
-    until = _Moment("Died before (UTC)")
+    since = Moment("Died since (UTC)")
+    until = Moment("Died before (UTC)")
 
     wanted: Filter
 

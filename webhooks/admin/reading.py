@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
@@ -17,6 +18,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from audit.log import Actor
 from audit.redaction import UnsupportedValue, writable_json, writable_text
@@ -81,6 +83,26 @@ class Rows(TabularInline):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class Moment(forms.DateTimeField):
+    """A time in UTC, from a browser's date and time input or in ISO 8601."""
+
+    def __init__(self, label: str, *, required: bool = False) -> None:
+        super().__init__(
+            required=required,
+            label=label,
+            widget=UnfoldAdminTextInputWidget({"type": "datetime-local", "step": "1"}),
+        )
+
+    def to_python(self, value: Any) -> datetime | None:
+        moment = super().to_python(value)
+        return None if moment is None else moment.astimezone(UTC)
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return value
 
 
 def staff(request: HttpRequest) -> Actor:
