@@ -156,16 +156,7 @@ def _running(folder: Path) -> Iterator[tuple[Stand, Restartable, Receiver]]:
             environment=stand.environment,
         )
         with receiving(stand.receiver_port) as receiver:
-            answer = urllib3.request(
-                "POST",
-                f"{stand.base_url}/v1/webhook_endpoints",
-                json={"url": receiver.url, "event_types": ["*"]},
-                headers={
-                    "Authorization": f"Bearer {stand.shop['secret_key']}",
-                    "Idempotency-Key": "soak-endpoint-0000",
-                },
-            )
-            assert answer.status == 201, answer.data
+            stand.send_events_to(receiver.url)
             for process in (stand.worker, stand.sweeper, second_sweeper):
                 process.start()
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,6 +112,19 @@ class Stand:
             if not page:
                 return found
             found += page
+
+    def send_events_to(self, url: str) -> None:
+        """Register a webhook endpoint of the merchant for all events."""
+        response = self._http.request(
+            "POST",
+            f"{self.base_url}/v1/webhook_endpoints",
+            json={"url": url, "event_types": ["*"]},
+            headers={
+                "Authorization": f"Bearer {self.shop['secret_key']}",
+                "Idempotency-Key": f"stand-endpoint-{secrets.token_hex(8)}",
+            },
+        )
+        assert response.status == 201, (response.status, response.data)
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a management command on this stand; the caller looks at the status."""

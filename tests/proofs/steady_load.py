@@ -43,6 +43,8 @@ class SteadyLoad:
 
     stand: Stand
     phase: str = "healthy"
+    # Of the usual rates; less where a machine has little to give.
+    share: float = 1.0
     answers: list[Answered] = field(default_factory=list)
     payments: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
@@ -52,7 +54,10 @@ class SteadyLoad:
         self._http = urllib3.PoolManager(
             maxsize=16, retries=False, timeout=_REQUEST_TIMEOUT_SECONDS
         )
-        rates = {"create": CREATES_PER_SECOND, "webhook": WEBHOOKS_PER_SECOND}
+        rates = {
+            "create": self.share * CREATES_PER_SECOND,
+            "webhook": self.share * WEBHOOKS_PER_SECOND,
+        }
         works: dict[str, Callable[[], int]] = {"create": self._create, "webhook": self._tell}
         self._threads = [
             threading.Thread(
