@@ -214,7 +214,7 @@ class PrivateServers:
         """The complete environment for a subprocess that works on these servers."""
         return {**os.environ, **self._secrets, **self.servers.environment()}
 
-    def manage(self, *arguments: str, timeout_seconds: float = 120) -> str:
+    def manage(self, *arguments: str, timeout_seconds: float = 600) -> str:
         """Run `manage.py` on these servers and return its output; raises on failure."""
         completed = subprocess.run(
             [sys.executable, str(BASE_DIR / "manage.py"), *arguments],

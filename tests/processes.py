@@ -24,7 +24,7 @@ from config import processes
 from config.server_process import bound_to_parent, last_lines
 from tests.databases import TestDatabases
 
-_START_TIMEOUT_SECONDS = 60
+_START_TIMEOUT_SECONDS = 180
 
 
 @dataclass

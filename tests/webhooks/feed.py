@@ -1,16 +1,15 @@
 """Feeds the pipeline of the servers in the environment.
 
-`python -m tests.webhooks.feed 60 10 5 name 0`
+`python -m tests.webhooks.feed 60 10 5 name`
 
-Arguments: aggregates, events of each, milliseconds each takes to handle, a name for the aggregates
-of this feed, and seconds to stay alive afterwards (the wake-up thread needs a moment). The same
-numbers of provider events go into the inbox.
+Arguments: aggregates, events of each, milliseconds each takes to handle, and a name for the
+aggregates of this feed. The same numbers of provider events go into the inbox. Says "fed" and stays
+alive, because its wake-up thread needs a moment, until its standard input ends.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from datetime import UTC, datetime
 
 import django
@@ -51,4 +50,5 @@ def feed(aggregates: int, events: int, sleep_seconds: float, name: str) -> None:
 if __name__ == "__main__":
     django.setup()
     feed(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) / 1000, sys.argv[4])
-    time.sleep(float(sys.argv[5]))
+    print("fed", flush=True)  # noqa: T201  its parent waits for it
+    sys.stdin.read()

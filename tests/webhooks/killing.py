@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +18,11 @@ import psycopg
 
 from config import processes
 from config.embedded import PrivateServers
+from config.server_process import bound_to_parent
 from tests.processes import RunningProcess, running
 
+# How long a busy machine may take for what a quiet one does within seconds.
+PATIENCE_SECONDS = 240.0
 OPEN = """
     SELECT (SELECT count(*) FROM webhooks_event_delivery WHERE status IN ('pending', 'failed'))
          + (SELECT count(*) FROM webhooks_inbox_event
@@ -56,27 +61,43 @@ def make_effects_table(private: PrivateServers) -> None:
         owner.execute(EFFECTS_TABLE)
 
 
-def feed(
-    private: PrivateServers,
-    aggregates: int,
-    events: int,
-    milliseconds: int,
-    name: str,
-    *,
-    stay: float = 0,
-) -> None:
-    """Emit from a process of its own; `name` tells the aggregates of one feed from another's."""
-    arguments = [str(argument) for argument in (aggregates, events, milliseconds, name, stay)]
-    subprocess.run(
+@contextlib.contextmanager
+def feeding(
+    private: PrivateServers, aggregates: int, events: int, milliseconds: int, name: str
+) -> Iterator[None]:
+    """Emit from a process of its own that lives on, and wakes workers, for the length of a `with`.
+
+    `name` tells the aggregates of one feed from another's.
+    """
+    arguments = [str(argument) for argument in (aggregates, events, milliseconds, name)]
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.webhooks.feed", *arguments],
         env=environment(private),
         cwd=processes.BASE_DIR,
-        check=True,
-        timeout=600,
-    )
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=bound_to_parent(signal.SIGKILL),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "fed\n"
+        yield
+        process.stdin.close()
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
-def wait_until_drained(connection: psycopg.Connection, *, seconds: float) -> None:
+def feed(
+    private: PrivateServers, aggregates: int, events: int, milliseconds: int, name: str
+) -> None:
+    """Emit, and leave it to others to find it."""
+    with feeding(private, aggregates, events, milliseconds, name):
+        pass
+
+
+def wait_until_drained(
+    connection: psycopg.Connection, *, seconds: float = PATIENCE_SECONDS
+) -> None:
     deadline = time.monotonic() + seconds
     while True:
         row = connection.execute(OPEN).fetchone()

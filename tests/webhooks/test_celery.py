@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from django.conf import settings
 
 from config import processes
 from config.embedded import PrivateServers, private_servers
@@ -25,7 +26,7 @@ from tests.processes import RunningProcess, running
 from tests.webhooks import killing
 from tests.webhooks.broker_proxy import proxied
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(1200)  # of which most is for servers on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +65,19 @@ def start(private: PrivateServers, tmp_path: Path) -> Start:
     return started
 
 
+def redis_client(private: PrivateServers) -> redis.Redis:
+    return redis.Redis.from_url(private.servers.redis_url)
+
+
 def flush(private: PrivateServers) -> int:
     """Make Redis forget everything; how many messages there were."""
-    with redis.Redis.from_url(private.servers.redis_url) as client:
+    with redis_client(private) as client:
         waiting = int(client.llen("events"))
         client.flushall()
     return waiting
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = killing.PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -98,16 +103,20 @@ def effects_of(owner: psycopg.Connection, name: str) -> list[tuple[str, int]]:
     ).fetchall()
 
 
+def said_by(command: list[str], environment: dict[str, str]) -> str:
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return ended.stdout
+
+
 ONE_EVENT_EACH = [("blocking", 1), ("inbox", 1), ("skipping", 1)]
 
 
 def test_a_process_of_the_pool_that_is_killed_in_its_task_loses_none(
     private: PrivateServers, owner: psycopg.Connection, start: Start
 ) -> None:
-    with start("worker"):
-        killing.feed(private, 1, 1, 1500, "child", stay=0.5)
+    with start("worker"), killing.feeding(private, 1, 1, 1500, "child"):
         os.kill(busy_process(owner), signal.SIGKILL)
-        killing.wait_until_drained(owner, seconds=60)
+        killing.wait_until_drained(owner)
     assert effects_of(owner, "child") == ONE_EVENT_EACH
 
 
@@ -116,21 +125,21 @@ def test_a_process_of_the_pool_that_is_killed_in_its_task_loses_none(
     [pytest.param(False, marks=pytest.mark.prove), True],
     ids=["", "and Redis is flushed"],
 )
-def test_a_worker_killed_in_its_task_is_succeeded_within_seconds(
+def test_a_worker_killed_in_its_task_is_succeeded_before_celery_would_notice(
     private: PrivateServers, owner: psycopg.Connection, start: Start, flushed: bool
 ) -> None:
     name = "flushed" if flushed else "killed"
-    with start("worker-1") as worker:
-        killing.feed(private, 1, 1, 1500, name, stay=0.5)
+    with start("worker-1") as worker, killing.feeding(private, 1, 1, 1500, name):
         busy_process(owner)
         worker.kill()
     killed_at = time.monotonic()
     if flushed:
         flush(private)
     with start("worker-2"), start("beat"):
-        killing.wait_until_drained(owner, seconds=60)
-    # Celery by itself would take what the dead worker had back after the visibility timeout.
-    assert time.monotonic() - killed_at < 60
+        killing.wait_until_drained(owner)
+    # Celery by itself takes what the dead worker had back after the visibility timeout.
+    by_itself_seconds = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+    assert time.monotonic() - killed_at < by_itself_seconds
     assert effects_of(owner, name) == ONE_EVENT_EACH
 
 
@@ -138,10 +147,11 @@ def test_a_worker_killed_in_its_task_is_succeeded_within_seconds(
 def test_messages_that_redis_forgot_while_they_waited_are_not_missed(
     private: PrivateServers, owner: psycopg.Connection, start: Start
 ) -> None:
-    killing.feed(private, 2, 2, 0, "waiting", stay=0.5)
+    with killing.feeding(private, 2, 2, 0, "waiting"), redis_client(private) as client:
+        wait_for(lambda: int(client.llen("events")) > 0)
     assert flush(private) > 0
     with start("worker"), start("beat"):
-        killing.wait_until_drained(owner, seconds=60)
+        killing.wait_until_drained(owner)
     assert len(effects_of(owner, "waiting")) == 12
 
 
@@ -160,8 +170,8 @@ def test_a_worker_waits_for_a_broker_that_refuses_and_outlives_its_flush_and_res
             wait_for(lambda: signs() > 0)
             for name, harm in (("f", partial(flush, private)), ("r", private.redis.restart)):
                 harm()
-                killing.feed(private, 1, 1, 0, name, stay=1.5)
-                killing.wait_until_drained(owner, seconds=60)
+                with killing.feeding(private, 1, 1, 0, name):
+                    killing.wait_until_drained(owner)
                 before = signs()
                 wait_for(lambda before=before: signs() > before)  # type: ignore[misc]
             assert worker.process.poll() is None
@@ -177,11 +187,12 @@ def test_two_beats_start_a_periodic_job_once_per_interval(
         return [seq for (seq,) in rows.fetchall()]
 
     with start("worker"), start("beat-1") as one, start("beat-2") as two:
-        wait_for(lambda: len(ticks()) >= 4)
+        for beat in (one, two):
+            wait_for(lambda beat=beat: "Sending due task sweep" in beat.log_path.read_text())  # type: ignore[misc]
+        before = len(ticks())
+        wait_for(lambda: len(ticks()) >= before + 3)
     seconds = ticks()
     assert seconds == sorted(set(seconds)), "two runs within the same second"
-    for beat in (one, two):
-        assert "Sending due task sweep" in beat.log_path.read_text()
 
 
 def test_a_deaf_worker_is_found_by_what_it_does_not_do_and_started_again(
@@ -212,8 +223,8 @@ def test_a_deaf_worker_is_found_by_what_it_does_not_do_and_started_again(
         supervisor.wait_until_ready()
         wait_for(lambda: bool(processes_with_a_sign()))
         (deaf,) = processes_with_a_sign()
-        alive = subprocess.run(check, env=environment, capture_output=True, text=True, check=True)
-        assert alive.stdout == "Every worker of this machine worked within 7 s.\n"
+        alive = "Every worker of this machine worked within 7 s.\n"
+        wait_for(lambda: said_by(check, environment) == alive)
         # A proxy that has forgotten its connections tells neither side.
         proxy.open.clear()
         age = "SELECT extract(epoch FROM clock_timestamp() - beat_at) FROM webhooks_heartbeat"
@@ -250,7 +261,7 @@ def test_where_nobody_gave_a_sign_a_restart_is_due_and_without_a_broker_none_hel
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=killing.PATIENCE_SECONDS,
         )
         return ended.returncode, ended.stdout + ended.stderr
 

@@ -32,7 +32,7 @@ def owner(private: PrivateServers) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_four_sweepers_that_keep_being_killed_lose_double_and_reorder_nothing(
     private: PrivateServers, owner: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -55,20 +55,22 @@ def test_four_sweepers_that_keep_being_killed_lose_double_and_reorder_nothing(
     assert outcome.kills == 3
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_worker_needs_no_sweeper_and_survives_a_restart_of_the_database(
     private: PrivateServers, owner: psycopg.Connection, tmp_path: Path
 ) -> None:
-    with running(
-        processes.worker(concurrency=1),
-        log_path=tmp_path / "worker.log",
-        environment=killing.environment(private),
+    with (
+        running(
+            processes.worker(concurrency=1),
+            log_path=tmp_path / "worker.log",
+            environment=killing.environment(private),
+        ),
+        killing.feeding(private, 2, 2, 0, "woken"),
     ):
-        killing.feed(private, 2, 2, 0, "woken", stay=5)
-        killing.wait_until_drained(owner, seconds=60)
+        killing.wait_until_drained(owner)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_sweeper_needs_no_redis_and_survives_a_restart_of_the_database(
     private: PrivateServers, owner: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -79,11 +81,11 @@ def test_a_sweeper_needs_no_redis_and_survives_a_restart_of_the_database(
             processes.sweeper(), log_path=log_path, environment=killing.environment(private)
         ) as sweeper:
             killing.feed(private, 2, 2, 0, "without_redis")
-            killing.wait_until_drained(owner, seconds=60)
+            killing.wait_until_drained(owner)
             private.postgres.restart()
             killing.feed(private, 2, 2, 0, "after_restart")
             with psycopg.connect(private.servers.database_owner_url, autocommit=True) as again:
-                killing.wait_until_drained(again, seconds=60)
+                killing.wait_until_drained(again)
                 beats = again.execute("SELECT role FROM webhooks_heartbeat").fetchall()
             assert ("sweeper",) in beats
             sweeper.process.send_signal(signal.SIGTERM)
@@ -93,7 +95,7 @@ def test_a_sweeper_needs_no_redis_and_survives_a_restart_of_the_database(
         private.redis.start()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_two_sweepers_run_a_periodic_job_once_per_interval(
     private: PrivateServers, owner: psycopg.Connection, tmp_path: Path
 ) -> None:
