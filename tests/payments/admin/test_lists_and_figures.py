@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from payments.admin import charts, figures, open_work, waterfall
 from payments.admin.presentation import age_text, money_text
-from payments.api import measurements
+from payments.api import measured_payments
 from payments.models import Payment
 from tests.payments.admin.conftest import Life, Staff, make_staff
 from tests.payments.admin.test_disputes_and_cases import disputed, held
@@ -341,7 +341,7 @@ def test_the_overview_counts_what_waits_for_a_person(
 def test_the_metrics_count_what_waits_for_a_person(shop: Shop) -> None:
     held(shop)
     disputed(open_shop())
-    found = {metric.name: metric for metric in measurements.parts(datetime.now(UTC))}
+    found = {metric.name: metric for metric in measured_payments.parts(datetime.now(UTC))}
     labelled = {
         name: {tuple(sample.labels.values()): sample.value for sample in metric.samples}
         for name, metric in found.items()
