@@ -43,10 +43,7 @@ def oldest_due(name: str) -> datetime | None:
     """Since when the longest due row of a queue has been due, None when nothing is open."""
     table, waiting = _QUEUES[name]
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT due_at FROM {table} WHERE {_among(waiting)} AND due_at IS NOT NULL "  # noqa: S608
-            "ORDER BY due_at LIMIT 1"
-        )
+        cursor.execute(_longest_due(table, waiting))
         row = cursor.fetchone()
     return None if row is None else row[0]
 
@@ -58,23 +55,32 @@ def last_heartbeats() -> dict[str, datetime]:
 
 
 def _queue(name: str, table: str, waiting: tuple[str, ...], *, now: datetime) -> Queue:
-    due_at = oldest_due(name)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT ({_longest_due(table, waiting)}), "
+            f"({_number(table, waiting)}), ({_number(table, ('dead',))})"
+        )
+        due_at, waiting_count, dead_count = cursor.fetchone()
     return Queue(
         name=name,
-        waiting=_count(table, waiting),
+        waiting=waiting_count,
         late_seconds=0.0 if due_at is None else max(0.0, (now - due_at).total_seconds()),
-        dead=_count(table, ("dead",)),
+        dead=dead_count,
     )
 
 
-def _count(table: str, states: tuple[str, ...]) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {table} "  # noqa: S608
-            f"WHERE {_among(states)} LIMIT {COUNT_MAX}) AS found"
-        )
-        (found,) = cursor.fetchone()
-    return int(found)
+def _longest_due(table: str, waiting: tuple[str, ...]) -> str:
+    return (
+        f"SELECT due_at FROM {table} WHERE {_among(waiting)} AND due_at IS NOT NULL "  # noqa: S608
+        "ORDER BY due_at LIMIT 1"
+    )
+
+
+def _number(table: str, states: tuple[str, ...]) -> str:
+    return (
+        f"SELECT count(*) FROM (SELECT 1 FROM {table} "  # noqa: S608
+        f"WHERE {_among(states)} LIMIT {COUNT_MAX}) AS found"
+    )
 
 
 def _among(states: tuple[str, ...]) -> str:
