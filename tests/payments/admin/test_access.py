@@ -47,17 +47,22 @@ WEBHOOKS = {
     "webhooks.MerchantDelivery",
     "webhooks.WebhookEndpoint",
 }
+NOTIFICATIONS = {"payments.Notification", "payments.NotificationRule"}
 OVERSIGHT = {"audit.AuditEvent", "auth.User", "auth.Group"}
 MAY_SEE = {
     "": set[str](),
     "Live keys": set[str](),
     "Finance": MONEY | {"payments.Merchant"},
-    "Operations": LIFE | MERCHANTS | WEBHOOKS,
-    "Compliance": MONEY | MERCHANTS | WEBHOOKS | OVERSIGHT,
+    "Operations": LIFE | MERCHANTS | WEBHOOKS | NOTIFICATIONS,
+    "Compliance": MONEY | MERCHANTS | WEBHOOKS | NOTIFICATIONS | OVERSIGHT,
 }
 # The only pages on which anybody but a superuser may add something.
 MAY_ADD = {
-    "Operations": {"payments.Merchant", "payments.ProviderAccount"},
+    "Operations": {
+        "payments.Merchant",
+        "payments.NotificationRule",
+        "payments.ProviderAccount",
+    },
 }
 
 
@@ -76,7 +81,7 @@ def _status(person: Staff, url: str) -> int:
 
 
 def test_every_registered_model_is_in_the_matrix() -> None:
-    known = MONEY | MERCHANTS | WEBHOOKS | OVERSIGHT
+    known = MONEY | MERCHANTS | WEBHOOKS | NOTIFICATIONS | OVERSIGHT
     assert {model._meta.label for model in MODELS} == known
 
 
