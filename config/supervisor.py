@@ -35,7 +35,7 @@ from config.server_process import (
     write_private_file,
 )
 
-_READY_TIMEOUT_SECONDS = 60
+_READY_TIMEOUT_SECONDS = 180
 _STOP_TIMEOUT_SECONDS = 15
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
