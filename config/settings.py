@@ -288,6 +288,16 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
         "every_seconds": 6 * 3600.0,
     },
     {
+        "name": "delete_old_failed_attempts",
+        "function": "webhooks.attempts.delete_old",
+        "every_seconds": 3600.0,
+    },
+    {
+        "name": "delete_old_notifications",
+        "function": "payments.notifications.retention.delete_old",
+        "every_seconds": 3600.0,
+    },
+    {
         "name": "watch_conditions",
         "function": "payments.notifications.conditions.watch",
         "every_seconds": 15.0,
@@ -305,7 +315,8 @@ FLORIN_SENDERS: list[str] = [
     "webhooks.delivery.deliver",
     "payments.notifications.sending.deliver",
 ]
-# Full months of providers' events that are kept as they came; their keys are kept for ever.
+# Full months of providers' events that are kept as they came; their keys are kept for ever. Failed
+# tries, and notifications that ended, are kept as long.
 FLORIN_INBOX_RETENTION_MONTHS = env.int("FLORIN_INBOX_RETENTION_MONTHS", 13)
 # Exact "host:port" pairs outside the public internet that may receive webhooks. Empty by default.
 FLORIN_WEBHOOK_ALLOWED_HOSTS: list[str] = env.list("FLORIN_WEBHOOK_ALLOWED_HOSTS", [])

@@ -69,12 +69,17 @@ def unpartitioned_count() -> int:
 
 def expired_months(*, now: datetime) -> list[Month]:
     """Months that are there although settings.FLORIN_INBOX_RETENTION_MONTHS full ones followed."""
-    kept_since = _months_before(now, settings.FLORIN_INBOX_RETENTION_MONTHS)
+    oldest = kept_since(now)
     return [
         Month(start=start, end=end)
         for _name, start, end in partition_bounds(TABLE)
-        if end <= kept_since
+        if end <= oldest
     ]
+
+
+def kept_since(now: datetime) -> datetime:
+    """The first moment of what is kept: settings.FLORIN_INBOX_RETENTION_MONTHS full months back."""
+    return _months_before(now, settings.FLORIN_INBOX_RETENTION_MONTHS)
 
 
 def drop_expired_months(*, now: datetime) -> list[Month]:

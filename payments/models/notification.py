@@ -169,6 +169,11 @@ class Notification(models.Model):
                 name="notification_open",
             ),
             models.Index(
+                fields=["finished_at"],
+                condition=Q(status__in=["sent", "discarded"]),
+                name="notification_ended",
+            ),
+            models.Index(
                 fields=["finished_at"], condition=Q(status="dead"), name="notification_dead"
             ),
             models.Index(fields=["subject", "kind"], name="notification_about"),
