@@ -10,7 +10,7 @@ _SQL = Path(__file__).parent / "sql" / "failed_attempts_end.sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("webhooks", "0008_queue_samples")]
+    dependencies = [("webhooks", "0009_handlers_added_later")]
 
     operations = [
         migrations.RunSQL(
