@@ -11,8 +11,9 @@ import functools
 import importlib
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,8 +24,12 @@ from django.db import Error as DatabaseError
 from django.db import connection, connections, transaction
 from django.test import Client
 
-from tests.proofs.kill_at import die  # sets Django up, where that was not done yet
-from webhooks import delivery, inbox, lanes, outbox
+from tests.proofs.kill_at import die  # isort: skip  sets Django up, where that was not done yet
+
+from audit.log import Actor, acting_as
+from payments.actions import sweep_events
+from payments.notifications import sending
+from webhooks import dead_letter_runs, delivery, inbox, lanes, outbox, transport
 
 FAULTS = ("SIGKILL", "Redis flushed", "PostgreSQL crashed")
 
@@ -38,6 +43,10 @@ class Point:
     when: str
     nth: int = 1
 
+
+_SENDING = "payments.notifications.sending"
+_SWEEP = "payments.actions.sweep_events"
+_RUNS = "webhooks.dead_letter_runs"
 
 POINTS = {
     "verified, not stored": Point("intake", "webhooks.inbox.receive", "before"),
@@ -60,15 +69,31 @@ POINTS = {
     "delivery: answered, not recorded": Point("delivery", "webhooks.delivery.record", "before"),
     "delivery: before commit": Point("delivery", "webhooks.delivery.record", "commit"),
     "delivery: recorded": Point("delivery", "webhooks.delivery.record", "after"),
+    "notifications: claimed": Point("notifications", f"{_SENDING}._prepared", "before"),
+    "notifications: sent, not recorded": Point("notifications", f"{_SENDING}.record", "before"),
+    "notifications: before commit": Point("notifications", f"{_SENDING}.record", "commit"),
+    "notifications: recorded": Point("notifications", f"{_SENDING}.record", "after"),
+    "sweep: account taken": Point("sweep", f"{_SWEEP}._ask", "before"),
+    "sweep: page read": Point("sweep", f"{_SWEEP}._missing", "before"),
+    "sweep: one event stored": Point("sweep", "webhooks.inbox.receive", "after"),
+    "sweep: all stored, cursor not moved": Point("sweep", f"{_SWEEP}.note_found", "before"),
+    "sweep: before commit": Point("sweep", f"{_SWEEP}._move_on", "commit"),
+    "sweep: page done": Point("sweep", f"{_SWEEP}.sweep_page", "after"),
+    "dead letters: handed back": Point("dead letters", f"{_RUNS}._carry_out", "after"),
+    "dead letters: before commit": Point("dead letters", f"{_RUNS}._carry_out", "commit"),
+    "dead letters: portion done": Point("dead letters", f"{_RUNS}.work", "before", nth=2),
 }
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the child works: the settings of its database and the address of its Redis."""
+    """Where the child works: its database, its Redis, and where it may send mail and requests."""
 
     database: Mapping[str, Any]
     redis_url: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    # Who vouches for the server in Slack's place.
+    ca_file: str = ""
 
     def use(self) -> None:
         """Point this process at them."""
@@ -78,6 +103,13 @@ class Servers:
             connections[alias].settings_dict.update(self.database)
         settings.REDIS_URL = self.redis_url
         current_app.conf.broker_url = self.redis_url
+        for name, value in self.settings.items():
+            setattr(settings, name, value)
+
+    def send_notifications(self, *, clock: Callable[[], datetime]) -> None:
+        """Send what is due by mail and to Slack."""
+        post = partial(transport.post, ca_file=self.ca_file)
+        sending.deliver(clock=clock, stopping=lambda: False, post=post)
 
 
 @dataclass(frozen=True)
@@ -170,30 +202,61 @@ def _strike_before_the_next_commit(fault: Fault) -> None:
     connection.commit = strike_and_commit  # type: ignore[method-assign]
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def sweep(account_id: str, *, clock: Callable[[], datetime]) -> None:
+    """Read what the provider lists of an account, page by page, as long as one is due."""
+    with acting_as(Actor(type="job", id="sweep")):
+        for page in sweep_events.pages_of(account_id, clock=clock):
+            page()
 
 
-STEPS: dict[str, Callable[[], Any]] = {
-    "inbox": lambda: inbox.drain(apply=inbox.configured_apply(), now=_now()),
-    "handlers": lambda: outbox.drain(now=_now()),
-    "delivery": lambda: delivery.deliver(clock=_now, stopping=lambda: False),
-}
+def carry_out_dead_letter_runs(*, now: datetime) -> None:
+    """Portion after portion, as long as one is due."""
+    while dead_letter_runs.work(now=now):
+        pass
 
 
-def run(name: str, fault_name: str, servers: Servers, webhook: Webhook, parent: Connection) -> None:
+@dataclass(frozen=True)
+class Task:
+    """What there is to do: the webhook of an intake, the account of a sweep, how far its clock is
+    ahead.
+    """
+
+    webhook: Webhook
+    account_id: str
+    ahead: timedelta
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def carry_out(self, step: str, servers: Servers) -> None:
+        """One step but the intake, to its end."""
+        if step == "inbox":
+            inbox.drain(apply=inbox.configured_apply(), now=self.now())
+        elif step == "handlers":
+            outbox.drain(now=self.now())
+        elif step == "delivery":
+            delivery.deliver(clock=self.now, stopping=lambda: False)
+        elif step == "notifications":
+            servers.send_notifications(clock=self.now)
+        elif step == "sweep":
+            sweep(self.account_id, clock=self.now)
+        else:
+            carry_out_dead_letter_runs(now=self.now())
+
+
+def run(name: str, fault_name: str, servers: Servers, task: Task, parent: Connection) -> None:
     """Carry out the step of the point; tells the parent the status of an answered webhook."""
     point, fault = POINTS[name], Fault(fault_name, parent)
     servers.use()
     arm(point, fault)
     if point.step == "intake":
-        parent.send(webhook.send())
+        parent.send(task.webhook.send())
         fault.answered.set()
         if point.when == "answered":
             fault.happened.wait(30)
     else:
         try:
-            STEPS[point.step]()
+            task.carry_out(point.step, servers)
         except DatabaseError:
             if fault_name != "PostgreSQL crashed":
                 raise

@@ -1,8 +1,10 @@
 """One shop, one payment, one merchant's server: a provider's news on its way through the pipeline.
 
-Mental model: the test plays the provider, which sends each event again until it is answered 2xx.
-What the payment, the ledger, the streams of events, the deliveries and the merchant's server end
-with is read as plain data, so that a run with a fault can be compared with one without.
+Mental model: the test plays the provider, which sends each event again until it is answered 2xx, or
+loses all webhooks and shows the events in its list only. Staff are told of something by mail and
+Slack. What the payment, the ledger, the streams of events, the deliveries, the merchant's server,
+the mail server and the one in Slack's place end with is read as plain data, so that a run with a
+fault can be compared with one without.
 """
 
 from __future__ import annotations
@@ -17,32 +19,62 @@ from typing import Any
 from django.db import connection
 from standardwebhooks import Webhook as Signer
 
+from payments.models import Notification
+from payments.notifications.rules import set_rule_active
+from tests.payments.notifications.conftest import ACTOR, email_rule, slack_rule, tell
+from tests.payments.notifications.servers import MailServer, text_of
 from tests.payments.shop import Shop, open_shop
-from tests.proofs.pipeline_points import Webhook
+from tests.proofs.pipeline_points import Servers, Webhook, carry_out_dead_letter_runs, sweep
 from tests.webhooks.receiver import Receiver
-from webhooks import delivery, endpoints, inbox, outbox
+from webhooks import dead_letter_runs, delivery, endpoints, inbox, outbox
+from webhooks.dead_letter_filter import Filter
 from webhooks.models import DomainEvent, EventDelivery, InboxEvent, InboxKey, MerchantDelivery
 
 _SENDING_TRIES = 5
 _ROUNDS = 40
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Everybody to whom Florin sends here: the merchant, a mail server, one in Slack's place."""
+
+    merchant: Receiver
+    mail: MailServer
+    slack: Receiver
+    ca_file: str
+
+    def settings(self) -> dict[str, Any]:
+        """How Florin is told of them."""
+        return {
+            "EMAIL_HOST": "127.0.0.1",
+            "EMAIL_PORT": self.mail.port,
+            "EMAIL_BACKEND": "payments.notifications.email.WatchedEmailBackend",
+            "DEFAULT_FROM_EMAIL": "Florin <florin@pay.example>",
+            "FLORIN_WEBHOOK_ALLOWED_HOSTS": [
+                f"127.0.0.1:{port}" for port in (self.merchant.port, self.slack.port)
+            ],
+        }
+
+
 @dataclass
 class World:
     """What one case works on."""
 
-    receiver: Receiver
+    outside: Outside
+    servers: Servers
     shop: Shop = field(default_factory=open_shop)
     payment_id: str = ""
     sent_twice: int = 0
+    webhooks_are_lost: bool = False
 
     def __post_init__(self) -> None:
         shop = self.shop
+        self._tell_staff()
         with shop.acting():
-            endpoints.create(
+            self._endpoint, _ = endpoints.create(
                 owner=shop.merchant.pk,
                 livemode=False,
-                url=f"http://127.0.0.1:{self.receiver.port}/{shop.merchant.pk}",
+                url=f"http://127.0.0.1:{self.outside.merchant.port}/{shop.merchant.pk}",
                 event_types=["*"],
                 now=shop.now(),
             )
@@ -67,6 +99,24 @@ class World:
                 return
         raise AssertionError(f"the provider got {status} for the {_SENDING_TRIES}th time")
 
+    def lose_webhooks(self) -> None:
+        """Nothing was sent, and it is so long ago that a sweep asks why."""
+        self.webhooks_are_lost = True
+        self.shop.ahead_by(minutes=10)
+
+    def let_deliveries_die(self) -> None:
+        """All to the merchant are dead letters, and a person has ordered to send them again."""
+        shop = self.shop
+        mine = MerchantDelivery.objects.filter(event__owner=shop.merchant.pk)
+        mine.update(status="dead", due_at=None, reason="it was down", finished_at=shop.now())
+        shop.ahead_by(minutes=1)
+        dead_letter_runs.start(
+            action="replay",
+            wanted=Filter(kind="merchant", endpoint_id=self._endpoint.id),
+            actor=ACTOR,
+            now=shop.now(),
+        )
+
     def drain_inbox(self) -> None:
         inbox.drain(apply=inbox.configured_apply(), now=self.shop.now())
 
@@ -79,9 +129,13 @@ class World:
     def finish(self) -> None:
         """What sweepers do in the next minutes, until nothing is open."""
         for _ in range(_ROUNDS):
+            if self.webhooks_are_lost:
+                sweep(self.shop.account.pk, clock=self.shop.now)
             self.drain_inbox()
             self.drain_handlers()
+            carry_out_dead_letter_runs(now=self.shop.now())
             self.deliver()
+            self.servers.send_notifications(clock=self.shop.now)
             if not self._open():
                 return
             self.shop.ahead_by(minutes=2)
@@ -96,6 +150,12 @@ class World:
                 "    WHERE status IN ('pending', 'failed'))"
                 " + (SELECT count(*) FROM webhooks_merchant_delivery"
                 "    WHERE status IN ('pending', 'retrying'))"
+                " + (SELECT count(*) FROM payments_notification"
+                "    WHERE status IN ('pending', 'retrying'))"
+                " + (SELECT count(*) FROM webhooks_dead_letter_run WHERE status = 'running')"
+                " + (SELECT count(*) FROM payments_eventsweep"
+                "    WHERE provider_account_id = %s AND last_swept_at IS NULL)",
+                [self.shop.account.pk],
             )
             return int(cursor.fetchone()[0])
 
@@ -121,14 +181,39 @@ class World:
             ),
             "delivered": Counter(to_merchant.values_list("status", flat=True)),
             "received": sorted(self._received()),
+            "told": sorted(self._told()),
         }
+
+    def _tell_staff(self) -> None:
+        """Write a notification by mail and one for Slack, for two rules that get nothing else."""
+        asked, now = ["queue_late"], datetime.now(UTC)
+        self._rules = [email_rule(asked=asked), slack_rule(self.outside.slack, asked=asked)]
+        assert tell(self.shop.merchant.pk, now, kind="queue_late") == len(self._rules)
+        for rule in self._rules:
+            set_rule_active(rule=rule, active=False, actor=ACTOR, now=now)
+
+    def _told(self) -> list[tuple[str, str]]:
+        """Channel and status of each notification. Each arrived, under its own id, the same."""
+        subject = self.shop.merchant.pk
+        arrived = defaultdict[str, set[str | bytes]](set)
+        for mail in list(self.outside.mail.mails):
+            if subject in text_of(mail):
+                arrived[mail["Message-ID"]].add(text_of(mail))
+        for request in list(self.outside.slack.requests):
+            if subject.encode() in request.body:
+                arrived[request.headers["florin-notification"]].add(request.body)
+        rows = list(Notification.objects.filter(rule__in=self._rules))
+        ids = [f"<{row.pk}@pay.example>" if row.channel == "email" else str(row.pk) for row in rows]
+        assert sorted(arrived) == sorted(ids), "a notification is missing or has two ids"
+        assert [len(bodies) for bodies in arrived.values()] == [1] * len(rows)
+        return [(row.channel, row.status) for row in rows]
 
     def _received(self) -> list[str]:
         """The types of what the merchant got, each webhook-id counted once. Each stands for one
         event of ours and for one body.
         """
         path, bodies = f"/{self.shop.merchant.pk}", defaultdict[str, set[bytes]](set)
-        for request in self.receiver.requests:
+        for request in self.outside.merchant.requests:
             if request.path == path:
                 bodies[request.headers["webhook-id"]].add(request.body)
         ours = set(DomainEvent.objects.filter(owner=self.shop.merchant.pk).values_list("pk"))

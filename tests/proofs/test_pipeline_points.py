@@ -1,4 +1,4 @@
-"""A fault at any point between a provider's webhook and a merchant's server changes no end.
+"""A fault at any point between a provider's news and a merchant, or staff, changes no end.
 
 Every named point meets a SIGKILL of its process, a Redis that forgets everything and a PostgreSQL
 that crashes. The run is then finished as sweepers would, and its end compared, as data, with that
@@ -23,20 +23,22 @@ from rich.table import Table
 
 from config.embedded import PrivateServers, private_servers
 from payments.verification import verify
+from tests.payments.notifications.servers import certificate_of_loopback, mail_server, tls_of
 from tests.processes import RunningProcess
 from tests.proofs.fork_server import FORK_SERVER
-from tests.proofs.pipeline_points import FAULTS, POINTS, Servers, Webhook, run
-from tests.proofs.pipeline_world import World
-from tests.webhooks.receiver import Receiver, receiving
+from tests.proofs.pipeline_points import FAULTS, POINTS, Servers, Task, run
+from tests.proofs.pipeline_world import Outside, World
+from tests.webhooks.receiver import receiving
 from webhooks import lanes
 
-pytestmark = pytest.mark.timeout(400)  # of which most is for servers on a busy machine
+pytestmark = pytest.mark.timeout(1200)  # of which most is for servers on a busy machine
 
 # One of each step for each fault; deaths where most can go wrong.
 IN_THE_SUITE = {
     *(("SIGKILL", point) for point in POINTS if point.startswith(("stored", "committed"))),
     *(("SIGKILL", point) for point in POINTS if point.endswith("before commit")),
     *(("SIGKILL", point) for point in ("inbox: applied", "delivery: answered, not recorded")),
+    *(("SIGKILL", point) for point in POINTS if point.endswith(("cursor not moved", ": claimed"))),
     *(("Redis flushed", point) for point in ("answered, nobody woken", "handlers: fanned out")),
     *(("PostgreSQL crashed", point) for point in ("inbox: before commit", "delivery: claimed")),
 }
@@ -52,13 +54,16 @@ CASES = [
 class Stage:
     """Private servers that this test process and its children work on."""
 
-    def __init__(self, private: PrivateServers, receiver: Receiver) -> None:
+    def __init__(self, private: PrivateServers, outside: Outside) -> None:
         self.private = private
-        self.receiver = receiver
+        self.outside = outside
         parsed: dict[str, Any] = dict(dj_database_url.parse(private.servers.database_url))
         names = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
         self.servers = Servers(
-            {name: parsed[name] for name in names}, redis_url=private.servers.redis_url
+            {name: parsed[name] for name in names},
+            redis_url=private.servers.redis_url,
+            settings=outside.settings(),
+            ca_file=outside.ca_file,
         )
         self.tally: Counter[tuple[str, str]] = Counter()
 
@@ -67,12 +72,13 @@ class Stage:
         """This process works on them meanwhile."""
         kept = {alias: dict(connections[alias].settings_dict) for alias in connections}
         redis_url = settings.REDIS_URL
+        changed = {name: getattr(settings, name) for name in self.servers.settings}
         self.servers.use()
         try:
             yield
         finally:
             for alias, before in kept.items():
-                Servers(before, redis_url=redis_url).use()
+                Servers(before, redis_url=redis_url, settings=changed).use()
                 connections[alias].settings_dict.update(before)
 
     def crash_postgres(self) -> None:
@@ -82,10 +88,10 @@ class Stage:
         self.private.postgres.kill()
         self.private.postgres.start()
 
-    def strike(self, point: str, fault: str, webhook: Webhook) -> int:
+    def strike(self, point: str, fault: str, task: Task) -> int:
         """Carry the step out in a process that meets the fault; the answered status, 0 for none."""
         here, there = FORK_SERVER.Pipe()
-        process = FORK_SERVER.Process(target=run, args=(point, fault, self.servers, webhook, there))
+        process = FORK_SERVER.Process(target=run, args=(point, fault, self.servers, task, there))
         process.start()
         there.close()
         status = 0
@@ -117,10 +123,18 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(sandbox_psp: RunningProcess, receiver_port: int) -> Iterator[Stage]:
+def stage(
+    sandbox_psp: RunningProcess, receiver_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
     """Servers that may be crashed; in the end the whole database is verified."""
-    with private_servers(migrated=True) as private, receiving(receiver_port) as receiver:
-        stage = Stage(private, receiver)
+    certificate = certificate_of_loopback(tmp_path_factory.mktemp("slack"))
+    with (
+        private_servers(migrated=True) as private,
+        receiving(receiver_port) as merchant,
+        receiving(0, tls=tls_of(certificate)) as slack,
+        mail_server() as mail,
+    ):
+        stage = Stage(private, Outside(merchant, mail, slack, str(certificate)))
         with stage.in_use():
             yield stage
             report = verify(now=datetime.now(UTC))
@@ -132,7 +146,7 @@ def stage(sandbox_psp: RunningProcess, receiver_port: int) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def undisturbed(stage: Stage) -> dict[str, Any]:
     """The end of a run to which nothing happens."""
-    world = World(stage.receiver)
+    world = World(stage.outside, stage.servers)
     for webhook in world.news():
         world.bring(webhook)
     world.finish()
@@ -145,20 +159,27 @@ def undisturbed(stage: Stage) -> dict[str, Any]:
 def test_a_fault_on_the_way_of_an_event_changes_no_end(
     stage: Stage, undisturbed: dict[str, Any], fault: str, point: str
 ) -> None:
-    world = World(stage.receiver)
+    world = World(stage.outside, stage.servers)
     news = world.news()
     step = POINTS[point].step
 
-    def meet(webhook: Webhook = news[0]) -> int:
-        return stage.strike(point, fault, webhook)
+    def meet() -> int:
+        return stage.strike(
+            point, fault, Task(news[0], world.shop.account.pk, ahead=world.shop.ahead)
+        )
 
-    for number, webhook in enumerate(news):
-        world.bring(webhook, meet if step == "intake" and number == 0 else None)
+    if step == "sweep":
+        world.lose_webhooks()
+    else:
+        for number, webhook in enumerate(news):
+            world.bring(webhook, meet if step == "intake" and number == 0 else None)
+    if step in ("handlers", "delivery", "dead letters"):
+        world.drain_inbox()
+    if step in ("delivery", "dead letters"):
+        world.drain_handlers()
+    if step == "dead letters":
+        world.let_deliveries_die()
     if step != "intake":
-        if step in ("handlers", "delivery"):
-            world.drain_inbox()
-        if step == "delivery":
-            world.drain_handlers()
         meet()
     world.finish()
     assert world.end() == undisturbed
