@@ -34,7 +34,6 @@ __all__ = [
     "configured_apply",
     "discard",
     "drain",
-    "hasten",
     "known",
     "receive",
     "replay",
@@ -125,16 +124,6 @@ def drain(*, apply: Apply, now: datetime, limit: int = 200) -> DrainResult:
             if not inbox_runs.run_next_lane(apply, result, now=now):
                 break
     return result
-
-
-def hasten(*, provider: str, account_id: str, subject: str, now: datetime) -> None:
-    """Let deferred news about `subject` be looked at now: what it waited for is being committed.
-
-    Call it in the transaction that stores the provider's reference. Never waits for a drain.
-    """
-    lane = lanes.inbox_lane(provider=provider, account_id=account_id, subject=subject, event_id="")
-    inbox_runs.hasten_deferred(lane, now=now)
-    wakeup.notify_on_commit("inbox")
 
 
 def replay(inbox_ids: Collection[str], *, actor: log.Actor, now: datetime) -> int:

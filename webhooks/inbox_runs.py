@@ -235,7 +235,7 @@ def _run(row: _Row, apply: Apply, result: DrainResult, *, now: datetime) -> None
         return
     result.finished += 1
     if applied.outcome == "processed":
-        hasten_deferred(row.lane, now=now)
+        _hasten_deferred(row.lane, now=now)
 
 
 def claim_key(
@@ -366,7 +366,7 @@ def _hold_behind(row: _Row, *, now: datetime) -> None:
     ).update(due_at=row.due_at)
 
 
-def hasten_deferred(lane: str, *, now: datetime) -> None:
+def _hasten_deferred(lane: str, *, now: datetime) -> None:
     """Deferred news may have got the predecessor it waits for. Rows in use are left alone.
 
     What is deferred until later than now is younger than the patience of deferrals, with a day for

@@ -205,19 +205,6 @@ def test_a_deferral_waits_longer_each_time_and_ends_as_a_dead_letter_after_days(
     assert "predecessor never came" in row.reason
 
 
-def test_deferred_news_is_hastened_when_its_object_becomes_known(
-    aggregate: str, now: datetime
-) -> None:
-    early = receive(aggregate, 2, now, event_type="early")
-    for _ in range(4):
-        drain(stored(early).due_at or now)
-    effects.write("inbox", aggregate, 1)
-    with transaction.atomic():
-        inbox.hasten(provider="testing", account_id="pacc_1", subject=aggregate, now=now)
-    drain(now)
-    assert stored(early).status == "processed"
-
-
 def test_superseded_news_counts_as_having_had_its_effect(aggregate: str, now: datetime) -> None:
     stale = receive(aggregate, 1, now, event_type="stale")
     drain(now)
