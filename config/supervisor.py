@@ -43,7 +43,7 @@ _STEADY_AFTER_SECONDS = 60.0
 # Exit status of a liveness command: the program lives and does not work.
 SILENT = 3
 _FIRST_LOOK_SECONDS = 60.0
-_LOOK_EVERY_SECONDS = 30.0
+_LOOK_EVERY_SECONDS = 60.0
 _LOOK_TIMEOUT_SECONDS = 30.0
 
 
