@@ -9,7 +9,7 @@ account's normal side: what an asset is worth and what a liability owes are both
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -95,7 +95,8 @@ _ENTRIES = f"""
       JOIN ledger_account a ON a.id = l.account_id
 """  # noqa: S608
 _ENTRIES_OF_SOURCE = f"""{_ENTRIES}
-     WHERE e.source_id = %s AND e.source_type = %s ORDER BY e.id, l.line_number
+     WHERE e.source_id = %s AND e.source_type = %s AND e.metadata @> %s::jsonb
+     ORDER BY e.id, l.line_number
 """
 _ENTRY = f"{_ENTRIES} WHERE e.id = %s ORDER BY l.line_number"
 _TRIAL_BALANCE = """
@@ -278,9 +279,15 @@ def account_statement(
     return Statement(account, opening, tuple(lines), has_more=len(rows) > limit)
 
 
-def entries_for_source(source_type: str, source_id: str) -> list[Entry]:
-    """All journal entries made from this source, oldest first, with their lines."""
-    return _entries(_rows(_ENTRIES_OF_SOURCE, [source_id, source_type]))
+def entries_for_source(
+    source_type: str, source_id: str, *, metadata: Mapping[str, Any] | None = None
+) -> list[Entry]:
+    """All journal entries made from this source, oldest first, with their lines.
+
+    With `metadata` only those whose own contains it.
+    """
+    contained = json.dumps(dict(metadata or {}))
+    return _entries(_rows(_ENTRIES_OF_SOURCE, [source_id, source_type, contained]))
 
 
 def entry(entry_id: int) -> Entry | None:

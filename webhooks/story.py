@@ -18,16 +18,26 @@ from webhooks.models import (
     DomainEvent,
     EventDelivery,
     InboxEvent,
+    InboxKey,
     MerchantDelivery,
 )
+
+# Kept with what was received: the endpoint that took it in, or where else it was read.
+ENDPOINT_HEADER = "florin-endpoint"
+SOURCE_HEADER = "florin-source"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InboundLine:
-    """One provider event as it was received, and what became of it."""
+    """One provider event as it was received, and what became of it.
+
+    `came_by` is the id of our endpoint that took it in, or words of how else it was read; "" where
+    that was not kept.
+    """
 
     id: str
     provider: str
+    account_id: str
     event_id: str
     event_type: str
     subject: str
@@ -36,7 +46,10 @@ class InboundLine:
     reason: str
     failures: int
     deferrals: int
+    due_at: datetime | None
     finished_at: datetime | None
+    payment_id: str
+    came_by: str
     raw: bytes
 
 
@@ -112,13 +125,38 @@ def stuck_inbound_of(
     return [_inbound(row) for row in rows]
 
 
-def events_of_aggregate(aggregate_type: str, aggregate_id: str, *, limit: int) -> list[EventLine]:
-    """Domain events of one aggregate by seq, with their handlers and merchant deliveries."""
-    events = list(
-        DomainEvent.objects.filter(
-            aggregate_type=aggregate_type, aggregate_id=aggregate_id
-        ).order_by("seq")[:limit]
-    )
+def inbound(inbox_id: str) -> InboundLine | None:
+    """One stored delivery of a provider; None when there is none of this id."""
+    row = InboxEvent.objects.filter(pk=inbox_id).first()
+    return _inbound(row) if row else None
+
+
+def other_inbound_of(line: InboundLine, *, limit: int) -> list[InboundLine]:
+    """Further deliveries of the same provider event, in order of arrival."""
+    rows = InboxEvent.objects.filter(
+        event_id=line.event_id, provider=line.provider, account_id=line.account_id
+    ).exclude(pk=line.id)
+    return [_inbound(row) for row in rows.order_by("arrival")[:limit]]
+
+
+def had_its_effect(line: InboundLine) -> str:
+    """Which delivery of this provider event had its effect; "" as long as none had."""
+    key = InboxKey.objects.filter(
+        provider=line.provider, account_id=line.account_id, event_id=line.event_id
+    ).first()
+    return key.inbox_id if key else ""
+
+
+def events_of_aggregate(
+    aggregate_type: str, aggregate_id: str, *, limit: int, causation_id: str = ""
+) -> list[EventLine]:
+    """Domain events of one aggregate by seq, with their handlers and merchant deliveries; with a
+    `causation_id` only those that this one made happen.
+    """
+    rows = DomainEvent.objects.filter(aggregate_type=aggregate_type, aggregate_id=aggregate_id)
+    if causation_id:
+        rows = rows.filter(causation_id=causation_id)
+    events = list(rows.order_by("seq")[:limit])
     ids = [event.pk for event in events]
     handlers = _handlers_of(ids)
     deliveries = _deliveries_of(ids)
@@ -165,6 +203,7 @@ def _inbound(row: InboxEvent) -> InboundLine:
     return InboundLine(
         id=row.pk,
         provider=row.provider,
+        account_id=row.account_id,
         event_id=row.event_id,
         event_type=row.event_type,
         subject=row.subject,
@@ -173,7 +212,10 @@ def _inbound(row: InboxEvent) -> InboundLine:
         reason=row.reason,
         failures=row.failures,
         deferrals=row.deferrals,
+        due_at=row.due_at,
         finished_at=row.finished_at,
+        payment_id=row.payment_id,
+        came_by=row.headers.get(ENDPOINT_HEADER, "") or row.headers.get(SOURCE_HEADER, ""),
         raw=bytes(row.raw),
     )
 

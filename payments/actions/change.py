@@ -9,7 +9,7 @@ ledger last, because hot ledger rows are then held shortest. Nothing here decide
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -248,9 +248,13 @@ class Change:
         try:
             postings = bookkeeping.describe_all(payment, books, now=self.now)
             if postings:
-                post_many(postings)
+                post_many([replace(each, metadata=self._named_cause()) for each in postings])
         except FloorBreached as breach:
             raise FlorinError(ErrorCode.balance_insufficient, param="amount_minor") from breach
+
+    def _named_cause(self) -> dict[str, str]:
+        """What a journal entry says of why it was booked."""
+        return {"cause_type": self.cause.type, "cause_id": self.cause.id}
 
     def _count_double_loss(self) -> None:
         """Keep to the unit what was given back beyond what was captured, and tell a person."""

@@ -30,6 +30,7 @@ from payments.models import EventSweep, ProviderAccount
 from payments.providers import provider_for
 from payments.providers.base import ListedEvent, Notification, Outcome, Result, UnreadableEvent
 from webhooks import backlog, inbox
+from webhooks.story import SOURCE_HEADER
 
 # A list may show an event this much later than it was made, and our clocks may differ.
 OVERLAP = timedelta(minutes=5)
@@ -42,7 +43,7 @@ FIRST_LOOK_BACK = timedelta(days=3)
 INTERVAL_OF_CLOSED = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(minutes=15)
 # Where a webhook has its headers: nobody signed this, it was read over a call of our own.
-SOURCE = {"florin-source": "the provider's list of events"}
+SOURCE = {SOURCE_HEADER: "the provider's list of events"}
 JOB = "sweep_provider_events"
 
 logger = structlog.get_logger(__name__)

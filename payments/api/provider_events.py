@@ -34,6 +34,7 @@ from payments.errors import ErrorCode, FlorinError
 from payments.providers import provider_for
 from payments.providers.base import InvalidSignature, Provider, UnreadableEvent
 from webhooks import inbox
+from webhooks.story import ENDPOINT_HEADER
 
 CACHE_SECONDS = 4.0
 _CACHE_SIZE_MAX = 10_000
@@ -99,7 +100,7 @@ def _receive(request: HttpRequest, provider_code: str, endpoint_token: str, now:
         event_type=event.event_type,
         subject=event.subject,
         raw=kept,
-        headers=headers,
+        headers=headers | {ENDPOINT_HEADER: destination.endpoint_id},
         received_at=now,
     )
     _note_use(destination.endpoint_id, now)
@@ -118,11 +119,11 @@ def forget_destinations() -> None:
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
-    """Header names in lower case, without those that are not kept."""
+    """Header names in lower case, without those that are not kept or that only we may write."""
     headers = {
         name[5:].replace("_", "-").lower(): value
         for name, value in request.META.items()
-        if name.startswith("HTTP_") and not is_tracing(name)
+        if name.startswith("HTTP_") and not name.startswith("HTTP_FLORIN_") and not is_tracing(name)
     }
     for name in _HEADERS_NOT_KEPT:
         headers.pop(name, None)

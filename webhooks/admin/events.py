@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from webhooks.admin.reading import ReadingRoom, Rows, body, link, pretty, without_secrets
 from webhooks.models import DomainEvent, EventDelivery, InboxEvent, MerchantDelivery
+
+# (request, id of a stored provider event) -> what the template below shows about its effects.
+TellEffects = Callable[[HttpRequest, str], Any]
+_tellers: list[TellEffects] = []
+
+
+def effects_told_by(tell: TellEffects) -> None:
+    """Let an app that knows the business tell, on the page of a provider event, what it did."""
+    _tellers[:] = [tell]
 
 
 class EventDeliveryRows(Rows):
@@ -100,6 +112,14 @@ class InboxEventAdmin(ReadingRoom):
         "error",
     )
     readonly_fields = ("state", "content", "shown_headers")
+    change_form_before_template = "admin/florin/inbox_effects.html"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The page, with what the event did in front."""
+        context["effects"] = [tell(request, kwargs["obj"].pk) for tell in _tellers]
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboxEvent]:
         """The list does without the bodies."""
