@@ -14,10 +14,12 @@ class WebhooksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks of FLORIN_EVENT_HANDLERS and what key rotation re-encrypts."""
+        """Register the checks of our settings and what key rotation re-encrypts."""
         from audit import encryption
         from webhooks.handlers import check_settings
+        from webhooks.partitions import check_retention
 
         checks.register(check_settings)
+        checks.register(check_retention)
         encryption.register("webhooks.WebhookEndpoint", "secret")
         encryption.register("webhooks.WebhookEndpoint", "previous_secret")

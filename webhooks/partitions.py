@@ -9,11 +9,14 @@ functions of the database make and drop months within limits of their own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
+from django.core.checks import Error
 from django.db import connection, transaction
 
 from audit import log
@@ -22,6 +25,8 @@ from webhooks.models import InboxEvent
 
 TABLE = "webhooks_inbox_event"
 UNPARTITIONED_COUNT_MAX = 100_000
+# The database's function drops no younger month, whatever is asked (sql/inbox_partitions.sql).
+RETENTION_MONTHS_MIN = 3
 
 logger = structlog.get_logger(__name__)
 
@@ -35,6 +40,21 @@ class Month:
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m}"
+
+
+def check_retention(**_: Any) -> Sequence[Error]:
+    """Django system check: no retention is asked for that the database would refuse each hour."""
+    months = settings.FLORIN_INBOX_RETENTION_MONTHS
+    if months >= RETENTION_MONTHS_MIN:
+        return []
+    return [
+        Error(
+            f"FLORIN_INBOX_RETENTION_MONTHS is {months}: the inbox of the last "
+            f"{RETENTION_MONTHS_MIN} months is always kept.",
+            hint=f"Set it to {RETENTION_MONTHS_MIN} or more; 13 is what Florin comes with.",
+            id="webhooks.E005",
+        )
+    ]
 
 
 def ensure_partitions(*, now: datetime, months_ahead: int = MONTHS_AHEAD) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+import structlog
 from django.db import transaction
 
 from audit import log
@@ -20,10 +21,12 @@ from payments.actions.change import Cause, Change
 from payments.actions.observe import REFUSALS, ContradictoryNews, Effect, observe
 from payments.actions.observe_dispute import observe_dispute
 from payments.actions.observe_refund import observe_refund
-from payments.models import Attempt, Payment
+from payments.models import Attempt, Payment, ProviderAccount
 from payments.providers import provider_for
 from payments.providers.base import Observation
 from webhooks.inbox import Applied, InboxEventView
+
+logger = structlog.get_logger(__name__)
 
 
 def apply_provider_event(event: InboxEventView, *, now: datetime) -> Applied:
@@ -34,6 +37,10 @@ def apply_provider_event(event: InboxEventView, *, now: datetime) -> Applied:
     observation = provider_for(event.provider).observe_webhook(event.raw)
     if not observation.relevant:
         return Applied(outcome="ignored", reason=f"{event.event_type} is not about a payment")
+    if _is_of_the_other_mode(event, observation):
+        logger.warning("provider_event.of_the_other_mode", inbox=event.id, account=event.account_id)
+        said = "live" if observation.livemode else "test"
+        return Applied(outcome="ignored", reason=f"a {said} event, and the account is not {said}")
     attempt = _attempt_for(event, observation)
     if attempt is None and not observation.our_reference:
         return Applied(outcome="ignored", reason="the provider's object is not one of ours")
@@ -45,6 +52,17 @@ def apply_provider_event(event: InboxEventView, *, now: datetime) -> Applied:
                 return _apply(event, observation, attempt, now=now)
         except ContradictoryNews as contradiction:
             return _hand_to_a_person(event, attempt, str(contradiction), now=now)
+
+
+def _is_of_the_other_mode(event: InboxEventView, observation: Observation) -> bool:
+    """Whether the PSP says test where the account is live, or the reverse. It is not refused at the
+    door: PSPs send both modes to one address in ways of their own, repeat for days what is refused
+    and then switch the address off, for the right events too.
+    """
+    if observation.livemode is None:
+        return False
+    account = ProviderAccount.objects.only("livemode").get(pk=event.account_id)
+    return account.livemode != observation.livemode
 
 
 def _apply(

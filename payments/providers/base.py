@@ -298,7 +298,6 @@ class Notification:
     event_type: str
     subject: str
     our_reference: str = ""
-    livemode: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +308,7 @@ class Observation:
     settlement on objects that do not carry the payment's state): then `fetch_needed` is true.
     refund, dispute: the refund or dispute object inside the event, where it is about one.
     occurred_at: the PSP's own time, whole seconds at some PSPs, so never used for ordering.
+    livemode: whether the PSP says that it is about real money; None where it does not say.
     """
 
     event_id: str
@@ -319,6 +319,7 @@ class Observation:
     snapshot: PaymentSnapshot | None
     refund: RefundSnapshot | None = None
     dispute: DisputeSnapshot | None = None
+    livemode: bool | None = None
     fetch_needed: bool = False
     relevant: bool = True
 

@@ -46,6 +46,14 @@ def optional_whole(source: Mapping[str, Any], name: str) -> int | None:
     return None if source.get(name) is None else whole(source, name)
 
 
+def flag(source: Mapping[str, Any], name: str) -> bool | None:
+    """Yes or no, or None when absent or null."""
+    value = source.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise UnreadableObject(f"{name} is neither true nor false")
+    return value
+
+
 def mapping(source: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An object; absent and null are the empty one."""
     value = source.get(name)

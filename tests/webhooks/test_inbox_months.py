@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import Error, connection
+from pytest_django import Settings
 
 from audit import log
 from audit.models import AuditEvent
@@ -249,3 +251,29 @@ def test_the_migration_moves_the_rows_that_were_there_to_their_months(
         assert InboxEvent.objects.get(pk=following.id).arrival == 4
         with pytest.raises(Error, match="has had its effect"):
             InboxEvent.objects.filter(pk=received[2].id).update(status="received", due_at=now)
+
+
+@pytest.mark.parametrize("months", [2, 0, -1])
+def test_a_retention_that_the_database_would_refuse_stops_the_start_with_words(
+    settings: Settings, months: int
+) -> None:
+    settings.FLORIN_INBOX_RETENTION_MONTHS = months
+    with pytest.raises(SystemCheckError, match="last 3 months is always kept"):
+        call_command("check")
+
+
+def test_the_shortest_retention_is_what_the_database_takes(
+    settings: Settings, owner: psycopg.Connection
+) -> None:
+    """The two places that say three months say the same."""
+    settings.FLORIN_INBOX_RETENTION_MONTHS = partitions.RETENTION_MONTHS_MIN
+    call_command("check")
+    start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    for _ in range(partitions.RETENTION_MONTHS_MIN):
+        start = (start - timedelta(days=1)).replace(day=1)
+    with pytest.raises(Error, match="last three months is kept"), connection.cursor() as cursor:
+        cursor.execute("SELECT webhooks_drop_inbox_month(%s)", [start.date()])
+    start = (start - timedelta(days=1)).replace(day=1)
+    with pytest.raises(Error) as refused, connection.cursor() as cursor:
+        cursor.execute("SELECT webhooks_drop_inbox_month(%s)", [start.date()])
+    assert "last three months" not in str(refused.value)  # it is only not there

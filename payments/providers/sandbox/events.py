@@ -69,7 +69,6 @@ def read_notification(raw: bytes) -> Notification:
             event_type=fields.required_text(event, "type"),
             subject=fields.text(payment, "id"),
             our_reference=fields.text(payment, "reference"),
-            livemode=event.get("livemode") is True,
         )
     except UnreadableObject as error:
         raise UnreadableEvent(f"The event is unreadable: {error}.") from error
@@ -91,6 +90,7 @@ def read_observation(raw: bytes) -> Observation:
             provider_reference=snapshot.provider_reference if snapshot else "",
             our_reference=snapshot.our_reference if snapshot else "",
             occurred_at=occurred_at,
+            livemode=fields.flag(event, "livemode"),
             snapshot=snapshot,
             refund=read_refund(refund) if refund else None,
             dispute=read_dispute(dispute) if dispute else None,

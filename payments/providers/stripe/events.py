@@ -97,7 +97,6 @@ def read_notification(raw: bytes) -> Notification:
             event_type=fields.required_text(event, "type"),
             subject=about,
             our_reference=our_reference(subject) if about else "",
-            livemode=event.get("livemode") is True,
         )
     except ValueError as error:
         raise UnreadableEvent(f"The event is unreadable: {error}.") from error
@@ -123,6 +122,7 @@ def read_observation(raw: bytes) -> Observation:
             provider_reference=about,
             our_reference=our_reference(subject) if about else "",
             occurred_at=occurred_at,
+            livemode=fields.flag(event, "livemode"),
             snapshot=snapshot,
             refund=read_refund(subject) if about and is_refund else None,
             dispute=_dispute(subject) if about and is_dispute else None,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import stripe
 from django.test import Client
 from standardwebhooks import Webhook
 
+from audit.log import Actor
+from payments.actions.provider_accounts import create_provider_account
 from tests.payments.api.conftest import error_of
 from tests.payments.shop import Shop
 from webhooks.models import InboxEvent
@@ -170,3 +175,106 @@ def _sign(sender: Sender, message: bytes) -> str:
     secret = sender.shop.webhook_secret
     key = base64.b64decode(secret.removeprefix("whsec_"))
     return "v1," + base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()).decode()
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: None,
+        lambda value: "",
+        lambda value: f"{value},{value}",  # what a server makes of a header that comes twice
+        lambda value: "\xff\xfe",
+        lambda value: "\u00b2\u00b3",
+        lambda value: "9" * 5000,
+        lambda value: "-1",
+        lambda value: "1e9",
+        lambda value: "v1,=",
+        lambda value: "v1," + "A" * 7000,
+    ],
+    ids=[
+        "missing",
+        "empty",
+        "doubled",
+        "not text",
+        "digits that are none",
+        "very long number",
+        "negative",
+        "exponent",
+        "no base64",
+        "very long",
+    ],
+)
+def test_headers_that_are_missing_doubled_or_odd_are_400_and_leave_no_row(
+    sender: Sender, name: str, change: Callable[[str], str | None]
+) -> None:
+    raw = b'{"id":"sbe_1","type":"payment.captured","data":{}}'
+    headers = sender.headers(raw)
+    changed = change(headers.pop(name))
+    answer = sender.post(raw, headers if changed is None else {**headers, name: changed})
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "signature_invalid")
+    assert sender.stored() == 0
+
+
+@pytest.mark.parametrize("odd", ["\xe9\xff", "\x7f", "a\tb", "x" * 8000])
+def test_odd_headers_beside_a_signature_that_holds_keep_nothing_from_being_stored(
+    sender: Sender, odd: str
+) -> None:
+    raw = json.dumps(sender.event(sender.shop.created().pk)).encode()
+    answer = sender.post(raw, {**sender.headers(raw), "user-agent": odd, "content-encoding": odd})
+    assert answer.status_code == 200
+    assert sender.stored() == 1
+
+
+def test_a_body_in_another_encoding_is_400_and_leaves_no_row(sender: Sender) -> None:
+    text = json.dumps(sender.event(sender.shop.created().pk))
+    for raw in (text.encode("utf-16"), text.encode("utf-32"), gzip.compress(text.encode())):
+        headers = sender.headers(b"")
+        message = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + raw
+        answer = sender.post(raw, {**headers, "webhook-signature": _sign(sender, message)})
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "event_unreadable")
+    assert sender.stored() == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: None,
+        lambda value: "",
+        lambda value: f"{value},{value}",
+        lambda value: value.partition(",")[0],
+        lambda value: value.partition(",")[2],
+        lambda value: "t=" + "9" * 5000 + ",v1=00",
+        lambda value: value.replace("t=", "t=-"),
+        lambda value: "t=\u00b2,v1=00",
+        lambda value: "\xff\xfe",
+        lambda value: "=,=,,=",
+    ],
+)
+def test_stripes_header_missing_doubled_or_odd_is_400_and_leaves_no_row(
+    shop: Shop, change: Callable[[str], str | None]
+) -> None:
+    account = create_provider_account(
+        provider="stripe",
+        name="Stripe",
+        livemode=False,
+        merchant=shop.merchant,
+        secret_key="sk_test_x",
+        publishable_key="pk_test_x",
+        webhook_secrets=["whsec_x"],
+        api_base="https://api.stripe.com",
+        actor=Actor(type="system", id="test"),
+        now=datetime.now(UTC),
+    )
+    raw = b'{"id":"evt_1","object":"event","type":"x.y","created":1,"data":{"object":{}}}'
+    signed = stripe.WebhookSignature.generate_signature_header(raw.decode(), "whsec_x")
+    changed = change(signed)
+    answer = Client(raise_request_exception=False).generic(
+        "POST",
+        f"/webhooks/stripe/{account.endpoints.get().token}",
+        raw,
+        content_type="application/json",
+        headers={} if changed is None else {"stripe-signature": changed},
+    )
+    assert answer.status_code == 400
+    assert not InboxEvent.objects.filter(account_id=account.pk).exists()

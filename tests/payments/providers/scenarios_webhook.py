@@ -79,7 +79,7 @@ def every_event_of_a_payment_can_be_read(driver: Driver) -> None:
         assert notification.our_reference == observation.our_reference == case.reference
         assert observation.relevant
         assert observation.snapshot is not None or observation.fetch_needed
-        assert not notification.livemode
+        assert observation.livemode is False
 
 
 @scenario
