@@ -114,7 +114,7 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last for a zone or year of many digits
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -84,7 +84,7 @@ def post(
                     if watchdog.barked
                     else f"{type(failure).__name__}: {failure}"
                 )
-                return after(status=None, error=reason[:500])
+                return after(status=None, error=_storable(reason)[:500])
     finally:
         connection.close()
     error = "" if 200 <= status < 300 else f"status {status}"
@@ -119,8 +119,13 @@ def _exchange(
             raw = response.read(RESPONSE_BODY_CAP_BYTES)
         except (OSError, urllib3.exceptions.HTTPError):
             raw = b""
-        text = raw.decode("utf-8", "replace").replace("\x00", "\ufffd")
+        text = _storable(raw.decode("utf-8", "replace"))
         return response.status, response.headers.get("Retry-After", ""), text
+
+
+def _storable(text: str) -> str:
+    """What a server said, as PostgreSQL can keep it: an exception may quote its bytes."""
+    return text.replace("\x00", "\ufffd")
 
 
 class _Watched:

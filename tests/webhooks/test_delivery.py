@@ -308,6 +308,26 @@ def test_two_senders_at_once_send_every_delivery_once(
     assert (len(ids), len(set(ids))) == (30, 30)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 503 x\r\nRetry-After: Mon, 01 Jan 2024 00:00:00 +" + b"9" * 30 + b"\r\n\r\n",
+        b"HTTP/1.1 503 x\r\nRetry-After: Mon, 01 Jan " + b"9" * 30 + b" 00:00:00 GMT\r\n\r\n",
+        b"no \x00 HTTP\r\n\r\n",
+    ],
+)
+def test_an_answer_made_to_break_its_sender_is_a_failure_like_any_other(
+    owner: str, aggregate: str, now: datetime, receiver: Receiver, answer: bytes
+) -> None:
+    endpoint_id, _ = endpoint(owner, receiver.url, now)
+    promised(owner, aggregate, now)
+    receiver.answer = lambda handler: handler.wfile.write(answer) and None  # type: ignore[assignment]
+    send_all(now)
+    row = row_of(endpoint_id)
+    assert (row.status, row.attempts, row.interruptions) == ("retrying", 1, 0)
+    assert row.reason
+
+
 def test_no_transaction_is_open_while_a_request_is_made(
     owner: str, aggregate: str, now: datetime, receiver: Receiver
 ) -> None:

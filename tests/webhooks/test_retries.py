@@ -66,6 +66,8 @@ def test_retry_after_lengthens_the_wait_within_a_day_and_never_shortens_it(
         ("\u0663", None),
         ("", None),
         ("9" * 400, 999_999_999),
+        ("Tue, 01 Jan 2030 00:02:00 +" + "9" * 30, None),
+        ("Tue, 01 Jan " + "9" * 30 + " 00:02:00 GMT", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_a_date_or_not_at_all(

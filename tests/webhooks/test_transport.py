@@ -115,6 +115,13 @@ def test_nonsense_instead_of_http_is_an_answer_not_an_exception(receiver: Receiv
     assert answer.error
 
 
+def test_nonsense_with_a_nul_in_it_can_be_stored(receiver: Receiver) -> None:
+    receiver.answer = lambda handler: handler.wfile.write(b"no \x00 HTTP\r\n\r\n") and None  # type: ignore[assignment]
+    answer = post(receiver.url, deadline_seconds=2)
+    assert answer.status is None
+    assert "no \ufffd HTTP" in answer.error
+
+
 @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://127.0.0.1:1/", "not a url"])
 def test_a_refused_destination_gets_no_connection(url: str) -> None:
     answer = post(url)
