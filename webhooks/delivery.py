@@ -20,7 +20,8 @@ from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.db import transaction
+import structlog
+from django.db import InterfaceError, OperationalError, transaction
 
 from audit import log
 from webhooks import claims, endpoints, health, redelivery, retries, transport, wakeup
@@ -43,6 +44,8 @@ __all__ = [
 GONE = 410
 # How long a look for more work may be away while requests are open and no bell rings.
 LOOK_SECONDS = 0.25
+
+logger = structlog.get_logger(__name__)
 
 Status = MerchantDelivery.Status
 Clock = Callable[[], datetime]
@@ -141,12 +144,26 @@ def deliver(
             if running:
                 bell.wait(LOOK_SECONDS)
                 for future in [future for future in running if future.done()]:
-                    record(running.pop(future), future.result(), now=clock())
+                    _record_alone(running.pop(future), future, now=clock())
                     made += 1
             elif idle_pause_seconds is None or stopping():
                 return made
             else:
                 bell.wait(idle_pause_seconds)
+
+
+def _record_alone(
+    claimed: ClaimedDelivery, future: Future[transport.Answer], *, now: datetime
+) -> None:
+    """`record`, so that one answer that cannot be stored does not cost the answers of the others,
+    which would be sent again. Its lease runs out, which counts as an interruption.
+    """
+    try:
+        record(claimed, future.result(), now=now)
+    except (OperationalError, InterfaceError):
+        raise  # nothing can be stored
+    except Exception:
+        logger.exception("delivery.not_recorded", delivery=claimed.id)
 
 
 def replay(delivery_ids: Collection[str], *, actor: log.Actor, now: datetime) -> int:

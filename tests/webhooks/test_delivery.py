@@ -328,6 +328,22 @@ def test_an_answer_made_to_break_its_sender_is_a_failure_like_any_other(
     assert row.reason
 
 
+def test_an_answer_that_cannot_be_stored_costs_no_other_answer(
+    owner: str, aggregate: str, now: datetime, receiver: Receiver
+) -> None:
+    bad, _ = endpoint(owner, f"{receiver.url}?bad", now)
+    good, _ = endpoint(owner, receiver.url, now)
+    promised(owner, aggregate, now)
+
+    def send(claimed: delivery.ClaimedDelivery) -> transport.Answer:
+        return transport.Answer(status=200, body="\x00") if claimed.endpoint_id == bad else OK
+
+    delivery.deliver(clock=lambda: now, stopping=lambda: False, send=send)
+    assert (row_of(good).status, row_of(bad).status) == ("delivered", "pending")
+    (again,) = claim_of(bad, now + timedelta(seconds=61))
+    assert delivery.record(again, OK, now=now + timedelta(seconds=61))
+
+
 def test_no_transaction_is_open_while_a_request_is_made(
     owner: str, aggregate: str, now: datetime, receiver: Receiver
 ) -> None:
