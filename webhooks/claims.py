@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from audit import log
+from audit.encryption import DecryptionFailed
 from webhooks import deaths, endpoints, events, retries, signing
 from webhooks.handlers import EventView
 from webhooks.models import MerchantDelivery, WebhookEndpoint
@@ -202,6 +203,13 @@ def _close(claimed: ClaimedDelivery, status: Status, reason: str, *, now: dateti
     )
 
 
+def _give_up(claimed: ClaimedDelivery, reason: str, *, now: datetime) -> None:
+    """Let a delivery that cannot be sent wait for a person."""
+    with transaction.atomic(), log.acting_as(ACTOR):
+        if _close(claimed, Status.DEAD, reason, now=now):
+            announce_death(claimed, reason, now=now)
+
+
 def _prepare(row: MerchantDelivery, *, strained: bool, now: datetime) -> ClaimedDelivery | None:
     """The request of a claimed row; None when it must not be sent and has been closed instead."""
     endpoint, event = row.endpoint, events.view(row.event)
@@ -221,14 +229,17 @@ def _prepare(row: MerchantDelivery, *, strained: bool, now: datetime) -> Claimed
         _close(claimed, Status.DISCARDED, f"the endpoint is {endpoint.status}", now=now)
         return None
     if row.interruptions >= retries.INTERRUPTION_LIMIT:
-        with transaction.atomic(), log.acting_as(ACTOR):
-            reason = f"its sender was interrupted {row.interruptions} times"
-            if _close(claimed, Status.DEAD, reason, now=now):
-                announce_death(claimed, reason, now=now)
+        reason = f"its sender was interrupted {row.interruptions} times"
+        _give_up(claimed, reason, now=now)
+        return None
+    try:
+        secrets = endpoints.secrets_of(endpoint, now=now)
+    except DecryptionFailed as failure:  # of one endpoint; the others' deliveries go out
+        _give_up(claimed, f"the endpoint's secret cannot be read: {failure}", now=now)
         return None
     body = _body(event, api_version=endpoint.api_version)
     signature = signing.headers(
-        secrets=endpoints.secrets_of(endpoint, now=now),
+        secrets=secrets,
         message_id=event.id,
         attempted_at=now,
         body=body,

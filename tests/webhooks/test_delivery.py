@@ -344,6 +344,18 @@ def test_an_answer_that_cannot_be_stored_costs_no_other_answer(
     assert delivery.record(again, OK, now=now + timedelta(seconds=61))
 
 
+def test_an_endpoint_whose_secret_cannot_be_read_holds_up_no_other(
+    owner: str, aggregate: str, now: datetime, receiver: Receiver
+) -> None:
+    unreadable, _ = endpoint(owner, f"{receiver.url}?unreadable", now)
+    readable, _ = endpoint(owner, receiver.url, now)
+    WebhookEndpoint.objects.filter(pk=unreadable).update(secret=b"of a key that is lost")
+    promised(owner, aggregate, now)
+    send_all(now)
+    assert (row_of(readable).status, row_of(unreadable).status) == ("delivered", "dead")
+    assert "secret cannot be read" in row_of(unreadable).reason
+
+
 def test_no_transaction_is_open_while_a_request_is_made(
     owner: str, aggregate: str, now: datetime, receiver: Receiver
 ) -> None:
