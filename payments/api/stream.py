@@ -45,6 +45,7 @@ from payments.api.rendering import to_json
 from payments.api.stream_hub import Hub, Listener
 from payments.errors import ErrorCode, FlorinError
 from payments.models import ApiKey
+from payments.representation import client_secret_matches
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -172,9 +173,11 @@ class StreamApplication:
         if request.method != "GET":
             raise FlorinError(ErrorCode.method_not_allowed)
         self.hub.refuse_if_full()
-        caller, key_digest, limits = await self._let_in(request)
+        secret = request.headers.get("client-secret", "")
+        opens = payment_id if client_secret_matches(payment_id, secret) else ""
+        caller, key_digest, limits = await self._let_in(request, secret_of=opens)
         read_query(QueryDict(request.scope["query_string"]), paged=False)
-        require_client_secret(payment_id, request.headers.get("client-secret", ""))
+        require_client_secret(payment_id, secret)
         last_seq = _last_event_id(request.headers.get("last-event-id", ""))
         listener = self.hub.join(payment_id=payment_id, key_digest=key_digest)
         try:
@@ -194,11 +197,11 @@ class StreamApplication:
         stream_metrics.ENDED.labels(reason).inc()
         return {"ended": reason, "frames": writer.frames}
 
-    async def _let_in(self, request: _Request) -> tuple[Caller, str, Headers]:
+    async def _let_in(self, request: _Request, *, secret_of: str) -> tuple[Caller, str, Headers]:
         """Who asks, the digest of the key, what is left of its rate limit. Raises FlorinError."""
         assert self.hub is not None, "Bug! asked before the process had started"
         key = presented_key(request.headers.get("authorization", ""))
-        caller, standing = await self.hub.threads.run(_caller_and_standing, key)
+        caller, standing = await self.hub.let_in(_caller_and_standing, key, secret_of=secret_of)
         set_actor(caller.actor)
         if standing.retry_after_seconds:
             raise rate_limits.refusal(standing)

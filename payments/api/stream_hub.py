@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
@@ -27,6 +27,8 @@ from django.db import Error as DatabaseError
 from payments.api import stream_metrics
 from payments.api.authentication import digests_in_force
 from payments.api.stream_source import (
+    DOOR_THREADS,
+    READING_THREADS,
     Snapshot,
     Subscription,
     Threads,
@@ -44,8 +46,13 @@ BATCH_MAX = 200
 READ_TIMEOUT_SECONDS = 10.0
 STOP_SECONDS = 5.0
 RETRY_AFTER_SECONDS = 5
+# Requests without a payment's secret that may wait to have their key looked up: each has to be
+# refused in the right words, but a flood of them must not make a page wait. Of those that have a
+# secret as many may wait as streams of that payment may be open.
+STRANGERS_MAX = 20
 ROLE = "stream"
 
+Result = TypeVar("Result")
 logger = structlog.get_logger(__name__)
 
 
@@ -87,7 +94,9 @@ class Hub:
     """All streams of this process."""
 
     def __init__(self) -> None:
-        self.threads = Threads()
+        self.threads = Threads(number=READING_THREADS, name="stream")
+        self._door = Threads(number=DOOR_THREADS, name="door")
+        self._at_the_door: Counter[str] = Counter()
         self.stopping = False
         self._watched: dict[str, set[Listener]] = {}
         self._per_key: Counter[str] = Counter()
@@ -135,15 +144,30 @@ class Hub:
         except (DatabaseError, TimeoutError):
             logger.warning("stream.heartbeat_left_behind")
         self.threads.close()
+        self._door.close()
+
+    async def let_in(
+        self, look_up: Callable[..., Result], *arguments: object, secret_of: str
+    ) -> Result:
+        """What `look_up` says of who is at the door with the secret of this payment, "" for none.
+
+        Raises what it raises; FlorinError(service_unavailable) when too many wait there already.
+        """
+        most = settings.FLORIN_STREAMS_MAX_PER_PAYMENT if secret_of else STRANGERS_MAX
+        if self._at_the_door[secret_of] >= most:
+            raise _too_many()
+        self._at_the_door[secret_of] += 1
+        try:
+            return await self._door.run(look_up, *arguments)
+        finally:
+            self._at_the_door[secret_of] -= 1
+            if not self._at_the_door[secret_of]:
+                del self._at_the_door[secret_of]
 
     def refuse_if_full(self) -> None:
         """Raises FlorinError(service_unavailable) when no stream can be opened now."""
         if self.stopping or self.open_streams >= settings.FLORIN_STREAMS_MAX:
-            raise FlorinError(
-                ErrorCode.service_unavailable,
-                "No more streams can be opened now; ask for the payment instead.",
-                retry_after_seconds=RETRY_AFTER_SECONDS,
-            )
+            raise _too_many()
 
     def join(self, *, payment_id: str, key_digest: str) -> Listener:
         """A new listener; `leave` has to follow.
@@ -296,6 +320,14 @@ class Hub:
         if not self._blind:
             logger.error("stream.database_unreachable", error=f"{type(error).__name__}: {error}")
         self._blind = True
+
+
+def _too_many() -> FlorinError:
+    return FlorinError(
+        ErrorCode.service_unavailable,
+        "No more streams can be opened now; ask for the payment instead.",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    )
 
 
 def _unanswered(

@@ -2,9 +2,11 @@
 
 Mental model: the event loop never touches a database. Functions of this module read in one of a
 few threads, each with its own connection; whatever a thread meets on a broken connection is tried
-once on a new one. `read_payments` shows many payments as they stood at one moment, each with the
-number of its last domain event, in three statements however many there are. `Subscription` hears
-from Redis which objects have just changed; it may hear nothing, for as long as it likes.
+once on a new one. Who comes is let in by threads apart from those that read payments, so that a
+crowd at the door keeps nothing from those who are in. `read_payments` shows many payments as they
+stood at one moment, each with the number of its last domain event, in three statements however many
+there are. `Subscription` hears from Redis which objects have just changed; it may hear nothing, for
+as long as it likes.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ from payments.models import Attempt, Payment
 from payments.states import State
 from webhooks import changes, events
 
-# One reads payments, the others let in who comes.
-THREADS = 3
+# One reads payments, the other looks at heads and keys.
+READING_THREADS = 2
+DOOR_THREADS = 2
 REDIS_TIMEOUT_SECONDS = 2.0
 # A silent connection is asked this often whether it still is one.
 REDIS_PING_SECONDS = 5.0
@@ -69,8 +72,8 @@ class Snapshot:
 class Threads:
     """Runs blocking functions beside the event loop."""
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="stream")
+    def __init__(self, *, number: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=number, thread_name_prefix=name)
 
     async def run(self, function: Callable[..., Result], *arguments: object) -> Result:
         """What `function` returns. Raises what it raises, django.db.Error included."""

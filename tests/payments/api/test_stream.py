@@ -275,6 +275,27 @@ def test_without_redis_a_change_is_found_within_a_second_or_so(
         assert time.monotonic() - began < 4, "one look a second, on a machine that does other work"
 
 
+def test_a_flood_of_strangers_keeps_no_page_waiting(
+    stream: RunningProcess, shop: Shop, waiting: dict[str, Any]
+) -> None:
+    address = urlsplit(stream.url)
+    head = f"GET /v1/client/payments/{waiting['id']}/stream HTTP/1.1\r\nHost: florin\r\n"
+    asked = f"{head}Authorization: Bearer pk_test_nobody\r\nClient-Secret: guessed\r\n\r\n"
+    with ExitStack() as stack:
+        flood = [
+            stack.enter_context(
+                socket.create_connection((address.hostname, address.port), DEADLINE_SECONDS)
+            )
+            for _ in range(300)
+        ]
+        for stranger in flood:
+            stranger.sendall(asked.encode())
+        with opened(stream.url, waiting, shop.publishable_key) as page:
+            assert page.next_event().status == "created"
+        statuses = {stranger.recv(12)[-3:] for stranger in flood}
+    assert statuses == {b"401", b"503"}
+
+
 def test_a_stream_ends_by_itself_in_good_time(
     narrow: RunningProcess, shop: Shop, waiting: dict[str, Any]
 ) -> None:
