@@ -107,13 +107,24 @@ def _apply(event: InboxEventView, *, now: datetime, result: Result) -> Applied:
         return Applied(outcome="deferred", reason=f"the provider could not be asked: {words}"[:500])
     if not snapshot.our_reference.startswith(_OURS):
         return Applied(outcome="ignored", reason="the provider's object is not one of ours")
-    payment = Payment.objects.filter(pk=snapshot.our_reference).first()
+    payment = _named_payment(snapshot.our_reference, event.account_id)
     if payment is None:
         words = f"the provider's object names {snapshot.our_reference}, which we do not have"
         return Applied(outcome="deferred", reason=words)
     if payment.provider_account_id != event.account_id:
         return _ask_through_its_own_account(event, payment, snapshot, now=now)
     return _judge_second_object(event, payment, snapshot, now=now)
+
+
+def _named_payment(reference: str, account_id: str) -> Payment | None:
+    """The payment that an object of this account may speak of: whoever owns an account can write
+    any id into its objects, so one of another merchant or mode is like one that is not there.
+    """
+    account = ProviderAccount.objects.get(pk=account_id)
+    payments = Payment.objects.filter(pk=reference, livemode=account.livemode)
+    if account.merchant_id:
+        payments = payments.filter(merchant=account.merchant_id)
+    return payments.first()
 
 
 def _ask_through_its_own_account(

@@ -135,6 +135,20 @@ def test_a_payment_that_went_through_another_account_is_fetched_there(shop: Shop
     assert shop.poll(payment.pk).state == "refunded"
 
 
+def test_an_object_that_names_another_merchants_payment_is_like_one_that_names_nothing(
+    shop: Shop, another_shop: Shop
+) -> None:
+    payment = another_shop.created()
+    before = payment.poll_due_at
+    object_at_the_provider(shop, payment.pk, confirm=True)
+    wait_in_vain(shop)
+    assert ask(shop) == 1
+    (row,) = rows(shop)
+    assert (row.status, row.payment_id) == ("deferred", "")
+    assert "which we do not have" in row.reason
+    assert another_shop.payment(payment.pk).poll_due_at == before
+
+
 @pytest.mark.parametrize(
     ("order", "status"), [({}, "superseded"), ({"confirm": True}, "processed")]
 )
