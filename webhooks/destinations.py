@@ -14,9 +14,11 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from threading import Lock
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -72,7 +74,11 @@ _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}\.
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*", re.IGNORECASE)
 _CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f\\]")
 
-_resolving = ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
+# A lookup that hangs keeps its thread for as long as the system's resolver tries, long after its
+# caller has gone; so a name has one thread at most, however many requests wait for it.
+_resolving = ThreadPoolExecutor(max_workers=64, thread_name_prefix="resolve")
+_lookups: dict[tuple[str, int], Future[list[Any]]] = {}
+_lookups_lock = Lock()
 
 
 class DestinationRefused(ValueError):
@@ -160,12 +166,24 @@ def is_public(address: Address) -> bool:
 
 def resolve(host: str, port: int) -> list[str]:
     """DNS with a deadline of its own: getaddrinfo has none. Raises OSError."""
-    lookup = _resolving.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    lookup = _lookup(host, port)
     try:
         found = lookup.result(timeout=RESOLVE_TIMEOUT_SECONDS)
     except FutureTimeout as error:
         raise OSError(f"{host} was not resolved within {RESOLVE_TIMEOUT_SECONDS:g} s") from error
     return [str(entry[4][0]) for entry in found]
+
+
+def _lookup(host: str, port: int) -> Future[list[Any]]:
+    """The lookup that is under way for this name, or a new one."""
+    key = host, port
+    with _lookups_lock:
+        running = _lookups.get(key)
+        if running is None:
+            running = _resolving.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            _lookups[key] = running
+            running.add_done_callback(lambda _: _lookups.pop(key, None))
+        return running
 
 
 def _judge_port(port: int, *, livemode: bool) -> None:

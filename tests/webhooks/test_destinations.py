@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -169,3 +173,30 @@ def test_only_the_exact_pair_of_host_and_port_is_exempt() -> None:
 
 def test_the_system_resolver_answers_with_addresses() -> None:
     assert ipaddress.ip_address(destinations.resolve("localhost", 443)[0]).is_loopback
+
+
+def test_a_name_server_that_hangs_keeps_no_other_name_from_being_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered, all_ask = threading.Event(), threading.Barrier(101)
+    by_the_system = socket.getaddrinfo
+
+    def look_up(host: str, *arguments: Any, **options: Any) -> Any:
+        if host == "hangs.example":
+            answered.wait(60)
+            raise OSError("nobody answered")
+        return by_the_system(host, *arguments, **options)
+
+    def ask() -> list[str]:
+        all_ask.wait(60)
+        return destinations.resolve("hangs.example", 443)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with ThreadPoolExecutor(100) as senders:
+        hanging = [senders.submit(ask) for _ in range(100)]
+        try:
+            all_ask.wait(60)
+            assert destinations.resolve("localhost", 443)
+        finally:
+            answered.set()
+        assert all(isinstance(each.exception(), OSError) for each in hanging)
