@@ -1,4 +1,4 @@
-"""The history of merchants, keys and provider accounts can be added to, and nothing else."""
+"""The history of what people configure can be added to, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from payments.representation import client_secret, client_secret_matches
 from tests.payments.shop import Shop
 
 REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.RestrictViolation)
-TABLES = ("historicalmerchant", "historicalapikey", "historicalprovideraccount")
+TABLES = (
+    "payments_historicalmerchant",
+    "payments_historicalapikey",
+    "payments_historicalprovideraccount",
+    "payments_historicalproviderendpoint",
+)
+STATEMENTS = ("UPDATE {} SET history_date = history_date", "DELETE FROM {}", "TRUNCATE {}")
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("statement", ["UPDATE {} SET name = 'x'", "DELETE FROM {}", "TRUNCATE {}"])
+@pytest.mark.parametrize("statement", STATEMENTS)
 def test_history_is_changed_by_nobody(
     shop: Shop,
     owner_connection: psycopg.Connection,
@@ -23,10 +29,18 @@ def test_history_is_changed_by_nobody(
     table: str,
     statement: str,
 ) -> None:
-    attack = statement.format(f"payments_{table}").encode()
+    attack = statement.format(table).encode()
     for connection in (second_connection, owner_connection):
         with pytest.raises(REFUSALS):
             connection.execute(attack)
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_the_application_cannot_change_what_merchants_endpoints_were(
+    second_connection: psycopg.Connection, statement: str
+) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        second_connection.execute(statement.format("webhooks_historicalwebhookendpoint").encode())
 
 
 def test_a_client_secret_stays_good_when_the_keys_are_rotated(settings: Any) -> None:
