@@ -8,10 +8,11 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from webhooks.admin.reading import ReadingRoom, Rows, body, link, pretty, without_secrets
+from webhooks.admin.reading import ReadingRoom, Rows, about_url, body, link, pretty, without_secrets
 from webhooks.models import DomainEvent, EventDelivery, InboxEvent, MerchantDelivery
 
 # (request, id of a stored provider event) -> what the template below shows about its effects.
@@ -58,18 +59,23 @@ class DomainEventAdmin(ReadingRoom):
     ordering = ("-id",)
     fields = (
         ("id", "type"),
-        ("aggregate_type", "aggregate_id", "seq"),
+        ("aggregate_type", "about", "seq"),
         ("owner", "livemode"),
         ("occurred_at", "created_at", "causation_id"),
         "content",
     )
-    readonly_fields = ("content",)
+    readonly_fields = ("about", "content")
     inlines = (EventDeliveryRows, MerchantDeliveryRows)
 
     @display(description="about")
-    def about(self, event: DomainEvent) -> str:
-        """The id of what it tells of."""
-        return event.aggregate_id
+    def about(self, event: DomainEvent) -> SafeString | str:
+        """The id of what it tells of, linked where that has a page."""
+        url = about_url(event.aggregate_type, event.aggregate_id)
+        return (
+            format_html('<a href="{}">{}</a>', url, event.aggregate_id)
+            if url
+            else event.aggregate_id
+        )
 
     @display(description="number")
     def number(self, event: DomainEvent) -> int:
@@ -94,7 +100,7 @@ class InboxEventAdmin(ReadingRoom):
         "subject",
         "state",
         "failures",
-        "payment_id",
+        "payment",
     )
     list_filter = ("status", "provider")
     search_fields = ("id__exact", "event_id__exact", "payment_id__exact")
@@ -106,12 +112,12 @@ class InboxEventAdmin(ReadingRoom):
         ("received_at", "finished_at", "due_at"),
         ("state", "reason"),
         ("failures", "deferrals", "interruptions"),
-        "payment_id",
+        "payment",
         "content",
         "shown_headers",
         "error",
     )
-    readonly_fields = ("state", "content", "shown_headers")
+    readonly_fields = ("state", "payment", "content", "shown_headers")
     change_form_before_template = "admin/florin/inbox_effects.html"
 
     def render_change_form(
@@ -125,6 +131,12 @@ class InboxEventAdmin(ReadingRoom):
         """The list does without the bodies."""
         rows: QuerySet[InboxEvent] = super().get_queryset(request)
         return rows.defer("raw", "headers", "error")
+
+    @display(description="payment")
+    def payment(self, event: InboxEvent) -> SafeString | str:
+        """A link to the payment it is about, where that is known."""
+        url = about_url("payment", event.payment_id) if event.payment_id else ""
+        return format_html('<a href="{}">{}</a>', url, event.payment_id) if url else "–"
 
     @display(description="body")
     def content(self, event: InboxEvent) -> SafeString:

@@ -19,7 +19,7 @@ from unfold.decorators import action, display
 from audit import log
 from webhooks import health, redelivery
 from webhooks.admin.endpoint_verbs import SEND_AGAIN, EndpointVerbs
-from webhooks.admin.reading import ReadingRoom, Rows, now, staff
+from webhooks.admin.reading import ReadingRoom, Rows, moment_text, now, staff
 from webhooks.admin.verbs import Verb, form_of, may, require, verb_page
 from webhooks.models import DeliveryAttempt, MerchantDelivery, WebhookEndpoint
 
@@ -168,15 +168,15 @@ class WebhookEndpointAdmin(EndpointVerbs, ReadingRoom):
         """Failed requests since the last good one."""
         return endpoint.health.consecutive_failures
 
-    @display(description="failing since")
-    def failing_since(self, endpoint: WebhookEndpoint) -> datetime | None:
+    @display(description="failing since (UTC)")
+    def failing_since(self, endpoint: WebhookEndpoint) -> str:
         """When the current row of failures began."""
-        return endpoint.health.failing_since
+        return moment_text(endpoint.health.failing_since)
 
-    @display(description="last success")
-    def last_success(self, endpoint: WebhookEndpoint) -> datetime | None:
+    @display(description="last success (UTC)")
+    def last_success(self, endpoint: WebhookEndpoint) -> str:
         """When it last took a delivery."""
-        return endpoint.health.last_success_at
+        return moment_text(endpoint.health.last_success_at)
 
 
 def _health(endpoint: WebhookEndpoint, moment: datetime) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
@@ -116,6 +117,11 @@ def staff(request: HttpRequest) -> Actor:
 def now() -> datetime:
     """The moment of a click."""
     return datetime.now(UTC)
+
+
+def moment_text(moment: datetime | None) -> str:
+    """A time in UTC to the second, as the other columns write it."""
+    return "–" if moment is None else str(localize(moment.astimezone(UTC)))
 
 
 def link(row: Model) -> SafeString:
