@@ -68,6 +68,12 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
                 "payments.view_provideraccount",
             ),
             (
+                "Provider endpoints",
+                "input",
+                "payments_providerendpoint_changelist",
+                "payments.view_providerendpoint",
+            ),
+            (
                 "Webhook endpoints",
                 "webhook",
                 "webhooks_webhookendpoint_changelist",
@@ -102,6 +108,12 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
                 "report",
                 "webhooks_deadletter_changelist",
                 "webhooks.view_deadletter",
+            ),
+            (
+                "Runs over dead letters",
+                "playlist_play",
+                "webhooks_deadletterrun_changelist",
+                "webhooks.view_deadletterrun",
             ),
             (
                 "News from providers",
