@@ -113,7 +113,7 @@ def _card(state: BreakerState, account: ProviderAccount, now: datetime) -> Card:
         probe=_probe(state, now),
         picture=_picture(state, now),
         picture_words=f"Calls about {title.lower()} in the window: well, slow and failed",
-        scale=f"{max((slot.calls for slot in state.slots), default=0)} calls",
+        scale=_calls(max((slot.calls for slot in state.slots), default=0)),
     )
 
 
@@ -145,7 +145,7 @@ def _picture(state: BreakerState, now: datetime) -> Chart | None:
         buckets.append(
             Bucket(
                 label=label,
-                words=f"{label}: {slot.calls} calls, {slot.failures} failed, {slot.slow} slow",
+                words=f"{label}: {_calls(slot.calls)}, {slot.failures} failed, {slot.slow} slow",
                 parts=(
                     ("florin-bar-good", slot.calls - slot.failures - slow),
                     ("florin-bar-wait", slow),
@@ -158,3 +158,7 @@ def _picture(state: BreakerState, now: datetime) -> Chart | None:
 
 def _moment(seconds: float) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _calls(number: int) -> str:
+    return f"{number} call{'s' if number != 1 else ''}"

@@ -31,6 +31,7 @@ _PROCESSES = {
     "worker": "Worker: executes what waits",
     "sweeper": "Sweeper: finds what was missed",
     "beat": "Beat: the clock of periodic jobs",
+    "stream": "Stream: shows payers how their payment stands",
 }
 
 
