@@ -3,7 +3,9 @@ one INSERT.
 
 Mental model: limit and measured take turns on the same running server within seconds of each
 other, so that whatever else the machine does hits both alike; the ratio is the median of the
-rounds' ratios. The bare view gets a body as long as what it is compared with.
+rounds' ratios. The bare view gets a body as long as what it is compared with. Then webhooks arrive
+by the clock, half as many as can be taken in, and the bare view gets the same: what a provider
+sees on an ordinary day.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ CREATE_BAR = CAPTURE_BAR = REFUND_BAR = 0.15
 _ROUNDS = 5
 _CONNECTIONS = 16
 _INTAKE_REQUESTS = 2000
+# Arriving by the clock: as many at once as the load balancer of a provider would have open.
+_CLOCKED_ROUNDS = 3
+_CLOCKED_SECONDS = 5.0
+_CLOCKED_CONNECTIONS = 64
 _CREATE_REQUESTS = 400
 _VERB_REQUESTS = 250
 
@@ -59,7 +65,9 @@ def run(stand: Stand) -> list[dict[str, Any]]:
 
 
 def webhook_intake(stand: Stand) -> list[dict[str, Any]]:
-    """Verify a signature, commit the event, answer 200: requests per second."""
+    """Verify a signature, commit the event, answer 200: requests per second, and how long one
+    takes when they come at half that rate.
+    """
     path = f"/webhooks/sandbox/{stand.shop['endpoint_token']}"
     example = json.dumps(_event("sbp_example"), separators=(",", ":")).encode()
 
@@ -67,7 +75,11 @@ def webhook_intake(stand: Stand) -> list[dict[str, Any]]:
         return [_signed_event(path, stand.shop["webhook_secret"]) for _ in range(count)]
 
     rounds = _take_turns(stand, events, _bare(example), _INTAKE_REQUESTS, _INTAKE_REQUESTS)
-    return _figures("webhook intake", rounds, bar=INTAKE_BAR)
+    half = statistics.median(measured.per_second for measured, _ in rounds) / 2
+    return [
+        *_figures("webhook intake", rounds, bar=INTAKE_BAR),
+        *_by_the_clock(stand, "webhook intake", events, _bare(example), per_second=half),
+    ]
 
 
 def payment_create(stand: Stand) -> list[dict[str, Any]]:
@@ -86,7 +98,7 @@ def payment_capture(stand: Stand) -> list[dict[str, Any]]:
     body = json.dumps({"amount_minor": PAYMENT["amount_minor"]}).encode()
 
     def captures(count: int) -> list[bytes]:
-        held = _payments(stand, count, capture_method="manual")
+        held = made_payments(stand, count, capture_method="manual")
         return [_keyed(stand, f"/v1/payments/{payment}/capture", body) for payment in held]
 
     rounds = _take_turns(stand, captures, _bare(body), _VERB_REQUESTS, _INTAKE_REQUESTS)
@@ -99,7 +111,7 @@ def payment_refund(stand: Stand) -> list[dict[str, Any]]:
     def refunds(count: int) -> list[bytes]:
         return [
             _keyed(stand, "/v1/refunds", _refund_body(payment))
-            for payment in _payments(stand, count)
+            for payment in made_payments(stand, count)
         ]
 
     bare = _bare(_refund_body("pay_01kafr7xh8f0v9d3m2c5t6b7ne"))
@@ -119,8 +131,8 @@ def _keyed(stand: Stand, path: str, body: bytes) -> bytes:
     return request_bytes("POST", path, body, headers)
 
 
-def _payments(stand: Stand, count: int, **changes: str) -> list[str]:
-    """The ids of that many new payments, confirmed."""
+def made_payments(stand: Stand, count: int, **changes: str) -> list[str]:
+    """The ids of that many new payments, confirmed, `changes` made to what is asked for."""
     body = json.dumps({**PAYMENT, **changes})
     pool = urllib3.PoolManager(maxsize=_MAKERS, block=True, retries=False, timeout=60.0)
 
@@ -153,6 +165,22 @@ def _take_turns(
     return [(load(measured(count)), load(bare(bare_count))) for _ in range(_ROUNDS)]
 
 
+def _by_the_clock(
+    stand: Stand, name: str, measured: Requests, bare: Requests, *, per_second: float
+) -> list[dict[str, Any]]:
+    """Percentiles at a fixed rate of arrivals, against the bare view's at the same rate."""
+    port = urlsplit(stand.base_url).port or 0
+    count = max(100, int(per_second * _CLOCKED_SECONDS))
+
+    def load(requests: list[bytes]) -> Load:
+        return run_load(
+            port=port, connections=_CLOCKED_CONNECTIONS, requests=requests, per_second=per_second
+        )
+
+    rounds = [(load(measured(count)), load(bare(count))) for _ in range(_CLOCKED_ROUNDS)]
+    return _percentiles(name, f"at half its maximum, {per_second:.0f}/s by the clock", rounds)
+
+
 def _bare(body: bytes) -> Requests:
     return lambda count: [request_bytes("POST", "/webhooks/bare", body)] * count
 
@@ -164,29 +192,39 @@ def _figures(name: str, rounds: list[tuple[Load, Load]], *, bar: float) -> list[
     value = statistics.median(measured.per_second for measured, _ in rounds)
     limit = statistics.median(bare.per_second for _, bare in rounds)
     ratio = statistics.median(measured.per_second / bare.per_second for measured, bare in rounds)
-    figures = [
-        {
-            "name": f"{name}: requests/s against a bare view with one INSERT",
-            "value": round(value, 1),
-            "limit": round(limit, 1),
-            "ratio": round(ratio, 3),
-            "bar": f">= {bar}",
-            "errors": errors,
-            "error_rate": round(errors / asked, 5),
-            "holds": ratio >= bar and errors == 0,
-        }
-    ]
+    throughput = {
+        "name": f"{name}: requests/s against a bare view with one INSERT",
+        "value": round(value, 1),
+        "limit": round(limit, 1),
+        "ratio": round(ratio, 3),
+        "bar": f">= {bar}",
+        "errors": errors,
+        "error_rate": round(errors / asked, 5),
+        "holds": ratio >= bar and errors == 0,
+    }
+    return [throughput, *_percentiles(name, f"at {_CONNECTIONS} connections", rounds)]
+
+
+def _percentiles(
+    name: str, condition: str, rounds: list[tuple[Load, Load]]
+) -> list[dict[str, Any]]:
+    """p50 and p99 beside the bare view's, which are reported and have no bar."""
+    errors = sum(measured.errors + bare.errors for measured, bare in rounds)
+    asked = sum(measured.requests + bare.requests for measured, bare in rounds)
+    figures = []
     for share, label in ((0.5, "p50"), (0.99, "p99")):
-        ours = statistics.median(measured.percentile_ms(share) for measured, _ in rounds)
-        theirs = statistics.median(bare.percentile_ms(share) for _, bare in rounds)
+        pairs = [
+            (measured.percentile_ms(share), bare.percentile_ms(share)) for measured, bare in rounds
+        ]
         figures.append(
             {
-                "name": f"{name}: {label} ms at {_CONNECTIONS} connections (reported)",
-                "value": round(ours, 1),
-                "limit": round(theirs, 1),
-                "ratio": round(ours / theirs, 2),
+                "name": f"{name}: {label} ms {condition} (reported)",
+                "value": round(statistics.median(ours for ours, _ in pairs), 1),
+                "limit": round(statistics.median(theirs for _, theirs in pairs), 1),
+                "ratio": round(statistics.median(ours / theirs for ours, theirs in pairs), 2),
                 "bar": None,
                 "errors": errors,
+                "error_rate": round(errors / asked, 5),
                 "holds": errors == 0,
             }
         )
@@ -206,7 +244,9 @@ def _signed_event(path: str, secret: str) -> bytes:
 
 
 def _event(payment_id: str) -> dict[str, Any]:
-    """A provider's event as the sandbox sends it, about a payment that is not ours."""
+    """A provider's event as the sandbox sends it, about a payment that was not made through us and
+    so has no reference of ours: applying it ends as `ignored`, with nothing left to wait for.
+    """
     return {
         "object": "event",
         "id": f"sbe_{secrets.token_hex(12)}",
@@ -227,7 +267,7 @@ def _event(payment_id: str) -> dict[str, Any]:
                 "amount_captured_minor": 4200,
                 "amount_settled_minor": 0,
                 "amount_returned_minor": 0,
-                "reference": f"pay_{payment_id}",
+                "reference": "",
                 "description": "",
                 "client_secret": f"{payment_id}_secret_0123456789abcdef01234567",
                 "attempt": 1,
