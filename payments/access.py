@@ -96,6 +96,14 @@ def locked_again(payment: Payment) -> Payment:
     return fresh
 
 
+def read_again(attempt: Attempt) -> Attempt:
+    """An attempt read before, as it stands now, with its provider account, which never changes."""
+    fresh = rows.table(Attempt).find(id=attempt.pk)
+    assert fresh is not None, f"Bug! {attempt.pk} is gone"
+    fresh.provider_account = attempt.provider_account
+    return fresh
+
+
 def current_attempt(payment: Payment) -> Attempt | None:
     """The payment's latest attempt; its earlier ones are over."""
     return Attempt.objects.filter(payment=payment).last_try()

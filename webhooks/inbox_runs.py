@@ -26,10 +26,15 @@ from django.db.models import QuerySet
 from audit import log
 from webhooks import attempts, deaths, lanes, retries
 from webhooks.models import InboxEvent, InboxQuestion
-from webhooks.statements import select_one
+from webhooks.statements import CHECK_CONSTRAINTS, select_one
 
 EVENTS_PER_TRANSACTION = 20
 Status = InboxEvent.Status
+_FINISH = (
+    "UPDATE webhooks_inbox_event SET status = %s, due_at = NULL, finished_at = %s,"
+    " interruptions = %s, reason = %s, payment_id = %s, error = ''"
+    " WHERE id = %s AND received_at = %s"
+)
 _CUT_OFF = "its process ended, or lost the database, while applying it"
 
 logger = structlog.get_logger(__name__)
@@ -223,7 +228,6 @@ def _run(row: _Row, apply: Apply, result: DrainResult, *, now: datetime) -> None
             fresh = claim_key(event.provider, event.account_id, event.event_id, event.id, now=now)
             if fresh:
                 applied = apply(event, now=now)
-                connection.check_constraints()  # what is checked at commit fails here, not there
             if applied.outcome == "deferred":
                 raise _LeaveNoTrace
             _finish(row, applied if fresh else None, now=now)
@@ -252,17 +256,23 @@ def claim_key(
 
 
 def _finish(row: _Row, applied: Applied | None, *, now: datetime) -> None:
-    """Mark the outcome; `applied` is None for a repetition of an event that had its effect."""
+    """Mark the outcome; `applied` is None for a repetition of an event that had its effect. In the
+    same round trip, what is only checked at commit fails here and not there.
+    """
     row.status = Status(applied.outcome) if applied else Status.DUPLICATE
-    stored(row.view.id, row.view.received_at).update(
-        status=row.status,
-        due_at=None,
-        finished_at=now,
-        interruptions=row.interruptions,
-        reason=applied.reason if applied else "",
-        payment_id=applied.payment_id if applied else "",
-        error="",
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{_FINISH}; {CHECK_CONSTRAINTS}",
+            [
+                row.status,
+                now,
+                row.interruptions,
+                applied.reason if applied else "",
+                applied.payment_id if applied else "",
+                row.view.id,
+                row.view.received_at,
+            ],
+        )
 
 
 def _defer(row: _Row, applied: Applied, result: DrainResult, *, now: datetime) -> None:

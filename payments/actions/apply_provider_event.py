@@ -16,7 +16,7 @@ import structlog
 from django.db import transaction
 
 from audit import log
-from payments.access import locked_payment
+from payments.access import locked_payment, read_again
 from payments.actions.change import Cause, Change
 from payments.actions.observe import REFUSALS, ContradictoryNews, Effect, observe
 from payments.actions.observe_dispute import observe_dispute
@@ -69,7 +69,7 @@ def _apply(
     event: InboxEventView, observation: Observation, attempt: Attempt, *, now: datetime
 ) -> Applied:
     payment = locked_payment(attempt.payment_id)
-    attempt.refresh_from_db()
+    attempt = read_again(attempt)
     change = Change(payment, cause=Cause(type="provider_event", id=event.id), now=now)
     effect, refused = _take_in(change, attempt, observation)
     unsure = refused and effect == Effect.SUPERSEDED and attempt.state == Attempt.State.SUBMITTED

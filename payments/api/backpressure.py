@@ -29,6 +29,8 @@ LOOK_EVERY_SECONDS = 1.0
 OVERDUE_AFTER_SECONDS = 30
 # A pool that grows with the first load makes threads wait too, for some milliseconds.
 POOL_WAIT_SECONDS = 1.0
+# Asking the pool costs as much as checking a signature. Once somebody waits it is asked each time.
+POOL_LOOK_EVERY_SECONDS = 0.1
 RETRY_AFTER_SECONDS = 5
 WEBHOOK_RETRY_AFTER_SECONDS = 60
 
@@ -68,6 +70,7 @@ class Pressure:
         self._clock = clock
         self._waiting_threads = waiting_threads or _waiting_for_a_connection
         self._waiting_since = 0.0
+        self._next_pool_look = 0.0
         self._lock = threading.Lock()
         self._next_look = 0.0
         self._looks = 0
@@ -103,11 +106,12 @@ class Pressure:
 
     def _pool_is_exhausted(self) -> bool:
         """Whether too many threads have been waiting for a connection for a while."""
-        if self._waiting_threads() <= settings.FLORIN_TOO_BUSY_POOL_WAITING:
-            self._waiting_since = 0.0
-            return False
-        self._waiting_since = self._waiting_since or self._clock()
-        return self._clock() - self._waiting_since >= POOL_WAIT_SECONDS
+        now = self._clock()
+        if self._waiting_since or now >= self._next_pool_look:
+            self._next_pool_look = now + POOL_LOOK_EVERY_SECONDS
+            too_many = self._waiting_threads() > settings.FLORIN_TOO_BUSY_POOL_WAITING
+            self._waiting_since = (self._waiting_since or now) if too_many else 0.0
+        return bool(self._waiting_since) and now - self._waiting_since >= POOL_WAIT_SECONDS
 
     def _look(self) -> None:
         """Look if it is time; a second thread goes on with what the last look found."""

@@ -32,12 +32,12 @@ def written(value: Mapping[str, Any]) -> bytes:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in result:
-            raise ValueError(f"the name {name!r} is there twice")
-        result[name] = value
-    return result
+    result = dict(pairs)
+    if len(result) == len(pairs):
+        return result
+    names = [name for name, _ in pairs]
+    twice = next(name for place, name in enumerate(names) if name in names[:place])
+    raise ValueError(f"the name {twice!r} is there twice")
 
 
 def _no_constant(name: str) -> Any:

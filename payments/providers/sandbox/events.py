@@ -7,7 +7,6 @@ observation never needs a fetch; the refund or dispute that an event is about is
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -56,7 +55,7 @@ def _matches(signed: bytes, secret: str, given: Sequence[str]) -> bool:
         return False
     if not key:
         return False
-    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+    expected = base64.b64encode(hmac.digest(key, signed, "sha256"))
     return any(hmac.compare_digest(expected, entry.encode()) for entry in given)
 
 
