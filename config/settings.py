@@ -431,6 +431,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "PaymentStatus": "payments.api.serializers.PAYMENT_STATUSES",
         "EndpointStatus": "payments.api.serializers.ENDPOINT_STATUSES",
+        "WebhookDeliveryStatus": "payments.api.delivery_serializers.DELIVERY_STATUSES",
         "CaptureMethod": "payments.models.Payment.CaptureMethod",
         "CaptureStatus": "payments.api.part_serializers.CAPTURE_STATUSES",
         "RefundStatus": "payments.api.part_serializers.REFUND_STATUSES",

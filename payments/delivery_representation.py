@@ -54,5 +54,6 @@ def webhook_recovery_object(endpoint_id: str, found: Recovery) -> dict[str, Any]
         "object": "webhook_recovery",
         "endpoint": endpoint_id,
         "recovered": found.recovered,
+        "missing": found.missing,
         "has_more": found.has_more,
     }

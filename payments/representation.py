@@ -192,6 +192,9 @@ def webhook_endpoint_object(endpoint: EndpointView) -> dict[str, Any]:
         "consecutive_failures": endpoint.consecutive_failures,
         "failing_since": timestamp(endpoint.failing_since),
         "last_success_at": timestamp(endpoint.last_success_at),
+        "success_ratio": None
+        if endpoint.success_ratio is None
+        else round(endpoint.success_ratio, 4),
         "created_at": timestamp(endpoint.created_at),
         "updated_at": timestamp(endpoint.updated_at),
     }

@@ -18,9 +18,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from audit import encryption, log
-from webhooks import destinations, outbox, signing
+from webhooks import destinations, outbox, signing, tallies
 from webhooks.models import EndpointHealth, MerchantDelivery, WebhookEndpoint
 from webhooks.models.merchants import new_endpoint_id
+from webhooks.tallies import Tally
 
 ROTATION_OVERLAP = timedelta(hours=24)
 ENDPOINTS_PER_OWNER = 16
@@ -61,6 +62,7 @@ class EndpointView:
     consecutive_failures: int
     failing_since: datetime | None
     last_success_at: datetime | None
+    success_ratio: float | None
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ def create(
         EndpointHealth.objects.create(endpoint=endpoint)
         _audit(endpoint, "webhook_endpoint.created", now=now)
         if within is not None:
-            within(_view(endpoint))
-    return _view(endpoint), secret
+            within(_view(endpoint, Tally()))
+    return _view(endpoint, Tally()), secret
 
 
 def update(
@@ -150,7 +152,7 @@ def update(
         endpoint.updated_at = now
         endpoint.save()
         _audit(endpoint, "webhook_endpoint.updated", now=now)
-    return _view(endpoint)
+    return _views([endpoint], now=now)[0]
 
 
 def delete(*, owner: str, livemode: bool, endpoint_id: str, now: datetime) -> None:
@@ -177,12 +179,12 @@ def rotate_secret(*, owner: str, livemode: bool, endpoint_id: str, now: datetime
     return secret
 
 
-def get(*, owner: str, livemode: bool, endpoint_id: str) -> EndpointView:
-    """One endpoint. Raises EndpointNotFound."""
+def get(*, owner: str, livemode: bool, endpoint_id: str, now: datetime) -> EndpointView:
+    """One endpoint, as it is doing at `now`. Raises EndpointNotFound."""
     endpoint = _living(owner, livemode).filter(pk=endpoint_id).first()
     if endpoint is None:
         raise EndpointNotFound(f"There is no webhook endpoint {endpoint_id}.")
-    return _view(endpoint)
+    return _views([endpoint], now=now)[0]
 
 
 def list_for(
@@ -192,6 +194,7 @@ def list_for(
     limit: int = 10,
     starting_after: str = "",
     ending_before: str = "",
+    now: datetime,
 ) -> EndpointPage:
     """Endpoints, newest first. Cursors are endpoint ids; give one of them at most."""
     rows = _living(owner, livemode)
@@ -203,7 +206,7 @@ def list_for(
             rows = rows.filter(pk__lt=starting_after)
         found = list(rows.order_by("-pk")[: limit + 1])
         data = found[:limit]
-    return EndpointPage(data=[_view(row) for row in data], has_more=len(found) > limit)
+    return EndpointPage(data=_views(data, now=now), has_more=len(found) > limit)
 
 
 def disable(*, endpoint_id: str, reason: str, now: datetime) -> None:
@@ -239,7 +242,12 @@ def _disable(endpoint: WebhookEndpoint, *, reason: str, now: datetime) -> None:
         aggregate_id=endpoint.pk,
         owner=endpoint.owner,
         livemode=endpoint.livemode,
-        payload={"id": endpoint.pk, "object": "webhook_endpoint", "reason": reason},
+        payload={
+            "id": endpoint.pk,
+            "object": "webhook_endpoint",
+            "url": endpoint.url,
+            "reason": reason,
+        },
         occurred_at=now,
         now=now,
     )
@@ -330,7 +338,12 @@ def _audit(endpoint: WebhookEndpoint, event_type: str, *, now: datetime) -> None
     )
 
 
-def _view(endpoint: WebhookEndpoint) -> EndpointView:
+def _views(rows: Sequence[WebhookEndpoint], *, now: datetime) -> list[EndpointView]:
+    last_day = tallies.of_last_day([row.pk for row in rows], now=now)
+    return [_view(row, last_day[row.pk]) for row in rows]
+
+
+def _view(endpoint: WebhookEndpoint, last_day: Tally) -> EndpointView:
     health = endpoint.health
     return EndpointView(
         id=endpoint.pk,
@@ -347,4 +360,5 @@ def _view(endpoint: WebhookEndpoint) -> EndpointView:
         consecutive_failures=health.consecutive_failures,
         failing_since=health.failing_since,
         last_success_at=health.last_success_at,
+        success_ratio=last_day.success_ratio,
     )

@@ -8,17 +8,16 @@ lasted for days, ends with the endpoint disabled; a success ends it (`endpoint.r
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Sum
 
 from webhooks import outbox, retries, transport
 from webhooks.claims import ClaimedDelivery
-from webhooks.models import EndpointHour, WebhookEndpoint
+from webhooks.models import WebhookEndpoint
+from webhooks.tallies import whole_hour
 
 WARN_AFTER = timedelta(hours=24)
 DISABLE_AFTER = timedelta(days=5)
@@ -35,29 +34,6 @@ class Streak:
     def has_lasted_too_long(self, *, now: datetime) -> bool:
         """Whether the endpoint is to be disabled."""
         return now - self.since >= DISABLE_AFTER
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """Requests to one endpoint that ended within some time."""
-
-    succeeded: int = 0
-    failed: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.succeeded + self.failed
-
-    @property
-    def success_ratio(self) -> float | None:
-        """Between 0 and 1, None when there were none."""
-        return self.succeeded / self.total if self.total else None
-
-    @property
-    def success_percentage(self) -> str:
-        """Rounded down, so that 100 means all; "" when there were none."""
-        return str(100 * self.succeeded // self.total) if self.total else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +77,7 @@ def store(
                 "error": answer.error,
                 "throttled_until": pause_seconds and now + timedelta(seconds=pause_seconds),
                 "warn_before": now - WARN_AFTER,
-                "hour": _hour(now),
+                "hour": whole_hour(now),
                 "oldest_hour": now - HOURS_KEPT,
             },
         )
@@ -172,36 +148,6 @@ _STORE = """
     RETURNING consecutive_failures, failing_since,
               NOT was_warned AND warned_at IS NOT NULL, was_warned
 """
-
-
-def of_last_day(endpoint_ids: Collection[str], *, now: datetime) -> dict[str, Tally]:
-    """Endpoint id -> the requests of the last 24 hours, in whole hours; an entry for every id."""
-    rows = (
-        EndpointHour.objects.filter(
-            endpoint_id__in=list(endpoint_ids), hour__gt=_hour(now - timedelta(days=1))
-        )
-        .values("endpoint_id")
-        .annotate(good=Sum("succeeded"), bad=Sum("failed"))
-    )
-    found = {row["endpoint_id"]: Tally(succeeded=row["good"], failed=row["bad"]) for row in rows}
-    return {endpoint_id: found.get(endpoint_id, Tally()) for endpoint_id in endpoint_ids}
-
-
-def by_day(endpoint_id: str, *, days: int, now: datetime) -> list[tuple[datetime, Tally]]:
-    """The last `days` days (UTC) of one endpoint, oldest first, empty ones too; at most 30."""
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    first = today - timedelta(days=days - 1)
-    counts = {first + timedelta(days=number): [0, 0] for number in range(days)}
-    for row in EndpointHour.objects.filter(endpoint_id=endpoint_id, hour__gte=first):
-        day = counts.get(row.hour.replace(hour=0))
-        if day is not None:
-            day[0] += row.succeeded
-            day[1] += row.failed
-    return [(day, Tally(succeeded=good, failed=bad)) for day, (good, bad) in counts.items()]
-
-
-def _hour(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _about(endpoint_id: str, said: dict[str, object], *, now: datetime) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from webhooks import destinations
 DEADLINE_SECONDS = 15.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 RESPONSE_BODY_CAP_BYTES = 16 * 1024
+ERROR_CAP_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def post(
                     if watchdog.barked
                     else f"{type(failure).__name__}: {failure}"
                 )
-                return after(status=None, error=_storable(reason)[:500])
+                return after(status=None, error=_storable(reason)[:ERROR_CAP_CHARACTERS])
     finally:
         connection.close()
     error = "" if 200 <= status < 300 else f"status {status}"
@@ -124,7 +125,7 @@ def _exchange(
 
 
 def _storable(text: str) -> str:
-    """What a server said, as PostgreSQL can keep it: an exception may quote its bytes."""
+    """What a server said, as PostgreSQL takes it: without NULs, which an error quotes too."""
     return text.replace("\x00", "\ufffd")
 
 

@@ -38,7 +38,8 @@ def resend_delivery(*, claim: Claim, clock: Clock) -> Answer:
 
 
 def recover_deliveries(*, claim: Claim, clock: Clock) -> Answer:
-    """Send what died or was given up since `claim.parameters["since"]` to `["endpoint"]` again.
+    """Send what failed or is missing (`claim.parameters["include"]`) since `["since"]` to
+    `["endpoint"]`.
 
     Answers 200. Raises FlorinError: not_found, parameter_invalid.
     """
@@ -51,6 +52,7 @@ def recover_deliveries(*, claim: Claim, clock: Clock) -> Answer:
         found = recovery.recover(
             **_endpoint(claim),
             since=datetime.fromisoformat(claim.parameters["since"]),
+            include=claim.parameters["include"],
             now=now,
             within=lambda found: claim.finish(answer(found), now=now),
         )

@@ -46,7 +46,7 @@ def rotate_webhook_secret(*, claim: Claim, clock: Clock) -> Answer:
     now, which = clock(), {**_owner(claim), "endpoint_id": claim.parameters["endpoint"]}
     with refusals(), transaction.atomic(durable=True):
         secret = endpoints.rotate_secret(**which, now=now)
-        endpoint = endpoints.get(**which)
+        endpoint = endpoints.get(**which, now=now)
         _finish(claim, endpoint, status=200, now=now)
     return _answer(endpoint, status=200, secret=secret)
 

@@ -50,6 +50,7 @@ _RECOVERED: dict[str, Any] = {
     "object": "webhook_recovery",
     "endpoint": examples.ENDPOINT_ID,
     "recovered": 17,
+    "missing": 3,
     "has_more": False,
 }
 _ENDPOINT_ID = schema.identifier("endpoint_id", "The endpoint's id.", examples.ENDPOINT_ID)
@@ -103,16 +104,22 @@ resend_delivery = schema.operation(
 )
 recover_deliveries = schema.operation(
     operation_id="recoverWebhookDeliveries",
-    summary="Send everything again that failed since a moment",
+    summary="Send what failed or is missing since a moment",
     tag=_TAG,
     parameters=[schema.IDEMPOTENCY_KEY, _ENDPOINT_ID],
     request=serializers.RecoverDeliveriesBody,
-    requests={"After an outage": {"since": "2026-11-20T12:00:00Z"}},
+    requests={
+        "After an outage": {"since": "2026-11-20T12:00:00Z"},
+        "After it was disabled": {
+            "since": "2026-11-20T12:00:00Z",
+            "include": ["failed", "missing"],
+        },
+    },
     success={
         200: schema.success(
             serializers.WebhookRecoveryObject,
             _RECOVERED,
-            "Dead and discarded deliveries made since then are sent now, the oldest first.",
+            "What failed since then, or is missing, is sent now, the oldest first.",
         )
     },
     errors=(*schema.BODY, *schema.ONCE, ErrorCode.not_found),

@@ -6,9 +6,10 @@ from typing import Any
 
 from rest_framework import serializers
 
-from payments.api.fields import StrictSerializer, TextField
+from payments.api.fields import ChoiceField, StrictSerializer, TextField
 
 DELIVERY_STATUSES = ("pending", "retrying", "delivered", "dead", "discarded")
+RECOVERABLE = ("failed", "missing")
 ATTEMPT_OUTCOMES = ("started", "succeeded", "failed", "stale")
 
 
@@ -16,6 +17,14 @@ class RecoverDeliveriesBody(StrictSerializer):
     """From when on."""
 
     since = TextField(max_length=40, help_text="ISO 8601 with an offset or Z, at most 14 days ago.")
+    include = serializers.ListField(
+        child=ChoiceField(choices=RECOVERABLE),
+        default=lambda: ["failed"],
+        min_length=1,
+        max_length=len(RECOVERABLE),
+        help_text="`failed`: dead or discarded deliveries. `missing`: events of the types that the "
+        "endpoint asks for now, which it was never promised.",
+    )
 
 
 class WebhookDeliveryObject(serializers.Serializer[Any]):
@@ -58,4 +67,5 @@ class WebhookRecoveryObject(serializers.Serializer[Any]):
     object = serializers.CharField(help_text="Always `webhook_recovery`.")
     endpoint = serializers.CharField()
     recovered = serializers.IntegerField(help_text="At most 1,000 in one call.")
+    missing = serializers.IntegerField(help_text="How many of these had never been promised.")
     has_more = serializers.BooleanField(help_text="Whether another call would find some.")

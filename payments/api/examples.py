@@ -209,6 +209,7 @@ ENDPOINT: dict[str, Any] = {
     "consecutive_failures": 0,
     "failing_since": None,
     "last_success_at": None,
+    "success_ratio": None,
     "created_at": _CREATED_AT,
     "updated_at": _CREATED_AT,
 }

@@ -299,6 +299,13 @@ class WebhookEndpointObject(serializers.Serializer[Any]):
     consecutive_failures = serializers.IntegerField()
     failing_since = serializers.DateTimeField(allow_null=True)
     last_success_at = serializers.DateTimeField(allow_null=True)
+    success_ratio = serializers.FloatField(
+        allow_null=True,
+        min_value=0,
+        max_value=1,
+        help_text="How many of the requests of the last 24 hours succeeded, between 0 and 1; "
+        "null when there were none.",
+    )
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 

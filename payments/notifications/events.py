@@ -2,7 +2,8 @@
 
 Mental model: one function per kind, from the event's payload to a notice. Only what is named here
 leaves the house: ids, amounts, names of businesses, dates and words of our own. A reason that some
-program gave, or an address that a merchant chose, stays behind the login.
+program gave, or an address that a merchant chose, stays behind the login; of the latter its host is
+told.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.urls import NoReverseMatch, reverse
 
@@ -177,8 +179,14 @@ def _endpoint(kind: Kind, event: EventView) -> Notice:
         else "An endpoint of a merchant has not taken what it was sent for some time.",
         since=event.occurred_at,
         path=page("webhooks_webhookendpoint_change", event.aggregate_id),
-        facts=(("Endpoint", event.aggregate_id), *_merchant(event.owner)),
+        facts=(("Endpoint", event.aggregate_id), *_host(event), *_merchant(event.owner)),
     )
+
+
+def _host(event: EventView) -> Facts:
+    """The host of an endpoint's address: its path, query and user may hold a secret."""
+    host = urlsplit(str(event.payload.get("url", ""))).hostname
+    return (("Host", host),) if host else ()
 
 
 def _merchant(merchant_id: str) -> Facts:

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from audit import log
 from tests.webhooks.conftest import ACTOR, drain_outbox, emit
 from tests.webhooks.receiver import Receiver, receiving
-from webhooks import delivery, endpoints, retries, transport
+from webhooks import claims, delivery, endpoints, retries, transport
 from webhooks.models import (
     DeliveryAttempt,
     DomainEvent,
@@ -388,3 +388,25 @@ def test_sending_stops_when_asked_and_leaves_the_rest_due(
     assert delivery.deliver(clock=lambda: now, stopping=lambda: True) == 0
     assert delivery.claim(now=now, limit=0) == []
     assert row_of(endpoint_id).status == "pending"
+
+
+@pytest.mark.parametrize(("filling", "thin"), [(200_000, False), (262_144, True)])
+def test_an_object_too_large_for_a_body_goes_as_its_id_alone(
+    owner: str,
+    aggregate: str,
+    now: datetime,
+    receiver: Receiver,
+    filling: int,
+    thin: bool,
+) -> None:
+    endpoint(owner, receiver.url, now)
+    emit(aggregate, now, owner=owner, object="order", note="x" * filling)
+    drain_outbox(now)
+    send_all(now)
+    (request,) = receiver.requests
+    assert len(request.body) <= claims.BODY_BYTES_MAX
+    data = json.loads(request.body)["data"]
+    if thin:
+        assert data == {"object": {"id": aggregate, "object": "order"}, "thin": True}
+    else:
+        assert len(data["object"]["note"]) == filling

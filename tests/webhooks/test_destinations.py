@@ -37,6 +37,34 @@ REFUSED_URLS = {
     "short form": "https://127.1/",
     "short form with a dot": "https://127.1./",
     "trailing dot": "https://127.0.0.1./",
+    "long form with zeros": "https://0000127.0000.0000.01/",
+    "octal throughout": "https://0177.0000.0000.0001/",
+    "octal in one number": "https://017700000001/",
+    "hexadecimal throughout": "https://0x7f.0x0.0x0.0x1/",
+    "decimal beyond 32 bits": "https://4294967297/",
+    "three parts": "https://127.0.1/",
+    "nothing": "https://0/",
+    "metadata, decimal": "https://2852039166/",
+    "metadata, hexadecimal": "https://0xa9fea9fe/",
+    "metadata, octal": "https://0251.0376.0251.0376/",
+    "metadata of another cloud": "https://100.100.100.200/",
+    "metadata of tasks": "https://169.254.170.2/",
+    "percent-encoded address": "https://%31%32%37.0.0.1/",
+    "percent-encoded name": "https://l%6fcalhost/",
+    "circled digits": "https://\u2460\u2461\u2466.0.0.1/",
+    "ideographic full stop": "https://127\u30020\u30020\u30021/",
+    "soft hyphen": "https://exam\u00adple.com/",
+    "metadata, name without a dot": "https://metadata/",
+    "IPv4-mapped metadata": "https://[::ffff:169.254.169.254]/",
+    "IPv4-mapped with zone": "https://[::ffff:127.0.0.1%25lo]/",
+    "IPv4-mapped written out": "https://[0:0:0:0:0:ffff:a9fe:a9fe]/",
+    "IPv4-translated": "https://[::ffff:0:127.0.0.1]/",
+    "NAT64 of metadata": "https://[64:ff9b::169.254.169.254]/",
+    "NAT64 local of metadata": "https://[64:ff9b:1:ffff::a9fe:a9fe]/",
+    "6to4 of metadata": "https://[2002:a9fe:a9fe::1]/",
+    "Teredo of loopback": "https://[2001:0:53aa:64c:0:fbff:80ff:fffe]/",
+    "IPv6 site-local": "https://[fec0::1]/",
+    "zone without its percent-encoding": "https://[fe80::1%eth0]/",
     "IPv6 loopback": "https://[::1]/",
     "IPv6 unspecified": "https://[::]/",
     "IPv6 link-local": "https://[fe80::1]/",
@@ -103,7 +131,28 @@ def test_plain_http_and_port_80_are_for_test_mode_only() -> None:
         destinations.parse("http://example.com/", livemode=True, allowed_hosts=[])
 
 
+METADATA_NAMES = (
+    "metadata.google.internal",
+    "metadata.google.internal.",
+    "instance-data.ec2.internal",
+    "localhost.localdomain",
+    "app.localhost",
+)
+
+
+@pytest.mark.parametrize("name", METADATA_NAMES)
+def test_a_name_that_is_known_inside_is_refused_by_where_it_leads(name: str) -> None:
+    destination = destinations.parse(f"https://{name}/", livemode=True, allowed_hosts=[])
+    for address in ("169.254.169.254", "fd00:ec2::254", "127.0.0.1", "::1"):
+        with pytest.raises(DestinationRefused, match="public internet"):
+            destinations.pin(destination, resolver=lambda *_, found=address: [found])
+
+
 PRIVATE_ANSWERS = [
+    "0.0.0.0",
+    "64:ff9b:1::a00:1",
+    "2001:0:53aa:64c::1",
+    "::ffff:0:127.0.0.1",
     "127.0.0.1",
     "10.1.2.3",
     "169.254.169.254",

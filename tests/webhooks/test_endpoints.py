@@ -38,7 +38,9 @@ def test_a_new_endpoint_shows_its_secret_once_and_keeps_it_encrypted(
     assert secret.startswith("whsec_")
     assert secret.encode() not in bytes(row.secret)
     assert endpoints.secrets_of(row, now=now) == [secret]
-    assert secret not in repr(endpoints.get(owner=owner, livemode=True, endpoint_id=view.id))
+    assert secret not in repr(
+        endpoints.get(owner=owner, livemode=True, endpoint_id=view.id, now=now)
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,18 +87,18 @@ def test_owners_and_modes_do_not_see_each_others_endpoints(owner: str, now: date
     view, _ = create(owner, now)
     for other in ({"owner": "mer_other", "livemode": True}, {"owner": owner, "livemode": False}):
         with pytest.raises(endpoints.EndpointNotFound):
-            endpoints.get(endpoint_id=view.id, **other)  # type: ignore[arg-type]
+            endpoints.get(endpoint_id=view.id, now=now, **other)  # type: ignore[arg-type]
         with pytest.raises(endpoints.EndpointNotFound), log.acting_as(ACTOR):
             endpoints.delete(endpoint_id=view.id, now=now, **other)  # type: ignore[arg-type]
 
 
 def test_pages_run_newest_first_in_both_directions(owner: str, now: datetime) -> None:
     ids = [create(owner, now)[0].id for _ in range(5)][::-1]
-    first = endpoints.list_for(owner=owner, livemode=True, limit=2)
+    first = endpoints.list_for(owner=owner, livemode=True, limit=2, now=now)
     assert ([view.id for view in first.data], first.has_more) == (ids[:2], True)
-    rest = endpoints.list_for(owner=owner, livemode=True, limit=3, starting_after=ids[1])
+    rest = endpoints.list_for(owner=owner, livemode=True, limit=3, now=now, starting_after=ids[1])
     assert ([view.id for view in rest.data], rest.has_more) == (ids[2:], False)
-    back = endpoints.list_for(owner=owner, livemode=True, limit=2, ending_before=ids[3])
+    back = endpoints.list_for(owner=owner, livemode=True, limit=2, now=now, ending_before=ids[3])
     assert ([view.id for view in back.data], back.has_more) == (ids[1:3], True)
 
 

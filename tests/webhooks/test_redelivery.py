@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from audit import log
 from audit.models import AuditEvent
-from tests.webhooks.conftest import ACTOR, drain_outbox
+from tests.webhooks.conftest import ACTOR, drain_outbox, emit
 from tests.webhooks.receiver import Receiver, receiving
 from tests.webhooks.test_delivery import (
     OK,
@@ -22,7 +22,7 @@ from tests.webhooks.test_delivery import (
     row_of,
     send_all,
 )
-from webhooks import delivery, endpoints, health, recovery, redelivery, transport
+from webhooks import delivery, endpoints, recovery, redelivery, tallies, transport
 from webhooks.models import DomainEvent, EndpointHealth, MerchantDelivery, WebhookEndpoint
 
 FAILED = transport.Answer(status=500, error="status 500", duration_ms=5)
@@ -199,8 +199,65 @@ def test_requests_are_counted_by_hour_and_forgotten_after_a_month(
         promised(owner, aggregate, moment)
         delivery.record(claim_of(endpoint_id, moment)[0], answer, now=moment)
         if days == 2:
-            tally = health.of_last_day([endpoint_id], now=moment)[endpoint_id]
+            tally = tallies.of_last_day([endpoint_id], now=moment)[endpoint_id]
     assert (tally.succeeded, tally.failed, tally.success_ratio) == (1, 1, 0.5)
-    days_shown = health.by_day(endpoint_id, days=30, now=now + timedelta(days=33))
+    days_shown = tallies.by_day(endpoint_id, days=30, now=now + timedelta(days=33))
     assert (len(days_shown), days_shown[-1][1].succeeded) == (30, 1)
     assert EndpointHealth.objects.get(pk=endpoint_id).endpoint.hours.count() == 1
+
+
+def test_what_was_never_promised_is_recovered_once_and_nobody_elses(
+    owner: str, aggregate: str, now: datetime, receiver: Receiver
+) -> None:
+    for hours in (30, 2, 1):
+        emit(aggregate, now - timedelta(hours=hours), owner=owner)
+    emit(aggregate, now, owner=owner, type="invoice.sent")
+    emit(aggregate, now, owner=f"{owner}x")
+    drain_outbox(now)
+    endpoint_id, _ = endpoint(owner, receiver.url, now)
+    which = of(owner, endpoint_id)
+    since = now - timedelta(hours=3)
+    found = recovery.count(**which, since=since, now=now)  # type: ignore[arg-type]
+    assert (found.failed, found.missing) == (0, 2)
+    with log.acting_as(ACTOR):
+        counts = [
+            recovery.recover(**which, since=since, include=include, now=now)  # type: ignore[arg-type]
+            for include in (["failed"], ["failed", "missing"], ["missing"])
+        ]
+        with pytest.raises(endpoints.EndpointInvalid) as refused:
+            recovery.recover(**which, since=since, include=["all"], now=now)  # type: ignore[arg-type]
+    assert refused.value.field == "include"
+    assert [(each.recovered, each.missing) for each in counts] == [(0, 0), (2, 2), (0, 0)]
+    send_all(now)
+    assert len(receiver.requests) == 2
+    with log.acting_as(ACTOR):
+        endpoints.update(**which, event_types=["*"], now=now)  # type: ignore[arg-type]
+        widened = recovery.recover(**which, since=since, include=["missing"], now=now)  # type: ignore[arg-type]
+    assert (widened.missing, widened.has_more) == (1, False)
+
+
+def test_more_than_fit_into_one_call_are_recovered_by_the_next(
+    owner: str,
+    aggregate: str,
+    now: datetime,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery, "PER_CALL", 2)
+    endpoint_id, _ = endpoint(owner, receiver.url, now)
+    promised(owner, aggregate, now)
+    MerchantDelivery.objects.filter(endpoint_id=endpoint_id).update(
+        status="dead", reason="a test", due_at=None
+    )
+    for _ in range(2):
+        emit(aggregate, now, owner=owner)
+    which: dict[str, object] = {**of(owner, endpoint_id), "since": now, "now": now}
+    with log.acting_as(ACTOR):
+        counts = [
+            recovery.recover(**which, include=recovery.KINDS)  # type: ignore[arg-type]
+            for _ in range(2)
+        ]
+    assert [(each.recovered, each.missing, each.has_more) for each in counts] == [
+        (2, 1, True),
+        (1, 1, False),
+    ]

@@ -122,6 +122,56 @@ def test_nonsense_with_a_nul_in_it_can_be_stored(receiver: Receiver) -> None:
     assert "no \ufffd HTTP" in answer.error
 
 
+def test_an_error_that_quotes_a_nul_or_a_long_line_can_be_stored(receiver: Receiver) -> None:
+    noise = b"\x00SSH" + b"a" * 3000 + b"\r\n\r\n"
+    receiver.answer = lambda handler: handler.wfile.write(noise) and None  # type: ignore[assignment]
+    answer = post(receiver.url, deadline_seconds=2)
+    assert (answer.status, "\x00" in answer.error) == (None, False)
+    assert 0 < len(answer.error) <= transport.ERROR_CAP_CHARACTERS
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving(0) as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+            monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        assert post(receiver.url).succeeded
+        refused = post("http://10.0.0.1/")
+        assert (len(receiver.requests), proxy.requests) == (1, [])
+    assert refused.error.startswith("refused (address_not_public)")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_inside_is_followed_by_nobody(receiver: Receiver, status: int) -> None:
+    with receiving(0) as inside:
+        receiver.answer = (status, {"Location": inside.url}, b"")
+        assert post(receiver.url).status == status
+        assert inside.requests == []
+
+
+def test_each_request_asks_the_name_again_and_goes_to_what_was_judged(
+    receiver: Receiver, settings: Settings
+) -> None:
+    host = f"hooks.example.com:{receiver.port}"
+    settings.FLORIN_WEBHOOK_ALLOWED_HOSTS = [host]
+    asked: list[str] = []
+
+    def resolver(name: str, port: int) -> list[str]:
+        asked.append(name)
+        return ["127.0.0.1"]
+
+    assert post(f"http://{host}/hook", resolver=resolver).succeeded
+    settings.FLORIN_WEBHOOK_ALLOWED_HOSTS = []
+    turned = transport.post(
+        url="http://hooks.example.com/", livemode=False, headers={}, body=b"", resolver=resolver
+    )
+    assert turned.error.startswith("refused (address_not_public)")
+    assert (asked, len(receiver.requests)) == (["hooks.example.com"] * 2, 1)
+
+
 @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://127.0.0.1:1/", "not a url"])
 def test_a_refused_destination_gets_no_connection(url: str) -> None:
     answer = post(url)

@@ -17,7 +17,7 @@ from django.urls import reverse
 from unfold.decorators import action, display
 
 from audit import log
-from webhooks import health, redelivery
+from webhooks import redelivery, tallies
 from webhooks.admin.endpoint_verbs import SEND_AGAIN, EndpointVerbs
 from webhooks.admin.reading import ReadingRoom, Rows, moment_text, now, staff
 from webhooks.admin.verbs import Verb, form_of, may, require, verb_page
@@ -184,8 +184,8 @@ def _health(endpoint: WebhookEndpoint, moment: datetime) -> dict[str, Any]:
     listed = reverse("admin:webhooks_merchantdelivery_changelist")
     return {
         "health": endpoint.health,
-        "last_day": health.of_last_day([endpoint.pk], now=moment)[endpoint.pk],
-        "days": health.by_day(endpoint.pk, days=DAYS_SHOWN, now=moment),
+        "last_day": tallies.of_last_day([endpoint.pk], now=moment)[endpoint.pk],
+        "days": tallies.by_day(endpoint.pk, days=DAYS_SHOWN, now=moment),
         "deliveries_url": f"{listed}?q={endpoint.pk}",
         "dead_url": f"{listed}?q={endpoint.pk}&status__exact=dead",
     }

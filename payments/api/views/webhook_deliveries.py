@@ -16,7 +16,7 @@ from payments.api import delivery_schema as schema
 from payments.api.authentication import caller_of
 from payments.api.delivery_serializers import RecoverDeliveriesBody
 from payments.api.fields import validated
-from payments.api.once import answer_once
+from payments.api.once import answer_once, clock
 from payments.api.pagination import list_object, moment, one_of, read_query
 from payments.api.serializers import NoParametersBody
 from payments.api.views.base import SecretKeyView
@@ -90,15 +90,19 @@ class WebhookEndpointRecover(SecretKeyView):
 
     @schema.recover_deliveries
     def post(self, request: Request, endpoint_id: str) -> Response:
-        """Send everything again that died or was given up since a moment."""
+        """Send everything again that failed, or was never promised, since a moment."""
         values = validated(RecoverDeliveriesBody, request.data)
         since = moment("since", values["since"])
         with delivery_refusals():
-            endpoints.get(**_owner(request), endpoint_id=endpoint_id)
+            endpoints.get(**_owner(request), endpoint_id=endpoint_id, now=clock())
         return answer_once(
             request,
             operation="webhook_endpoints.recover",
-            parameters={"endpoint": endpoint_id, "since": since.isoformat()},
+            parameters={
+                "endpoint": endpoint_id,
+                "since": since.isoformat(),
+                "include": sorted(set(values["include"])),
+            },
         )
 
 
@@ -112,7 +116,7 @@ class WebhookEndpointTest(SecretKeyView):
         """Send a test event to this endpoint alone."""
         validated(NoParametersBody, request.data)
         with delivery_refusals():
-            endpoints.get(**_owner(request), endpoint_id=endpoint_id)
+            endpoints.get(**_owner(request), endpoint_id=endpoint_id, now=clock())
         return answer_once(
             request,
             operation="webhook_endpoints.test",

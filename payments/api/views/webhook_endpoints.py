@@ -48,6 +48,7 @@ class WebhookEndpointList(SecretKeyView):
             limit=page.limit,
             starting_after=page.starting_after,
             ending_before=page.ending_before,
+            now=clock(),
         )
         data = [webhook_endpoint_object(endpoint) for endpoint in found.data]
         return Response(list_object(data, has_more=found.has_more))
@@ -63,7 +64,7 @@ class WebhookEndpointDetail(SecretKeyView):
         """Retrieve an endpoint."""
         read_query(request.query_params, paged=False)
         with refusals():
-            endpoint = endpoints.get(**_owner(request), endpoint_id=endpoint_id)
+            endpoint = endpoints.get(**_owner(request), endpoint_id=endpoint_id, now=clock())
         return Response(webhook_endpoint_object(endpoint))
 
     @schema.update_webhook_endpoint
@@ -95,7 +96,7 @@ class WebhookEndpointSecret(SecretKeyView):
         validated(NoParametersBody, request.data)
         # Looked up before the key is claimed: an address without an endpoint leaves no key behind.
         with refusals():
-            endpoints.get(**_owner(request), endpoint_id=endpoint_id)
+            endpoints.get(**_owner(request), endpoint_id=endpoint_id, now=clock())
         return answer_once(
             request,
             operation="webhook_endpoints.rotate_secret",

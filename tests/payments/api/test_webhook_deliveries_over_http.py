@@ -8,7 +8,7 @@ import pytest
 
 from tests.payments.api.conftest import Api, error_of
 from tests.payments.shop import new_key
-from webhooks.models import MerchantDelivery
+from webhooks.models import EndpointHour, MerchantDelivery
 
 
 @pytest.fixture
@@ -67,6 +67,32 @@ def test_what_failed_since_a_moment_is_recovered_once_per_key(api: Api, endpoint
         answer = api.post(f"{endpoint}/recover", {"since": since}, idempotency_key=key)
         assert answer.status_code == 200
         assert (answer.json()["recovered"], answer.json()["has_more"]) == (2, False)
+
+
+def test_what_is_missing_is_sent_when_it_is_asked_for(api: Api, endpoint: str) -> None:
+    made = api.post(f"{endpoint}/test").json()["id"]
+    end(made, "dead")
+    since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    asked = {"since": since, "include": ["failed", "missing"]}
+    answer = api.post(f"{endpoint}/recover", asked).json()
+    assert (answer["recovered"] >= 1, answer["missing"] >= 0) == (True, True)
+    for wrong in ([], ["all"], "failed"):
+        refused = api.post(f"{endpoint}/recover", {"since": since, "include": wrong})
+        assert refused.status_code == 400
+        assert error_of(refused)["param"].startswith("include")
+
+
+def test_an_endpoint_says_how_many_requests_of_the_last_day_succeeded(
+    api: Api, endpoint: str
+) -> None:
+    assert api.get(endpoint).json()["success_ratio"] is None
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    EndpointHour.objects.create(
+        endpoint_id=endpoint.rpartition("/")[2], hour=hour, succeeded=2, failed=1
+    )
+    assert api.get(endpoint).json()["success_ratio"] == 0.6667
+    listed = api.get("/v1/webhook_endpoints").json()["data"][0]
+    assert listed["success_ratio"] == 0.6667
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2020-01-01T00:00:00Z", "2026-11-20T12:00:00"])

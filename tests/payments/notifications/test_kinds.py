@@ -10,12 +10,13 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
+from audit import log
 from payments.models import Dispute, StandingCondition
 from payments.notifications import conditions, kinds, writing
 from payments.notifications.kinds import KINDS
-from tests.payments.notifications.conftest import email_rule, row_of, rows_of
-from tests.payments.shop import Shop
-from webhooks import outbox
+from tests.payments.notifications.conftest import ACTOR, email_rule, row_of, rows_of
+from tests.payments.shop import Shop, open_shop
+from webhooks import delivery, endpoints, outbox, redelivery, transport
 from webhooks.handlers import EventView, registered
 
 _SECRET = "https://bob.example/hook?token=hunter2"
@@ -174,6 +175,40 @@ def test_an_emitted_event_reaches_the_handler_through_the_outbox(now: datetime) 
     emit_disabled(now)
     drain(now)
     assert (row_of(rule).kind, row_of(rule).mode) == ("endpoint_disabled", "test")
+
+
+def test_staff_are_told_of_a_merchants_endpoint_by_what_health_and_disabling_emit(
+    now: datetime,
+) -> None:
+    failing, disabled = (email_rule(asked=[f"endpoint_{what}"]) for what in ("failing", "disabled"))
+    shop = open_shop()
+    with log.acting_as(ACTOR):
+        view, secret = endpoints.create(
+            owner=shop.merchant.pk,
+            livemode=False,
+            url="http://93.184.216.34/in/hunter2?key=hunter2",
+            event_types=["*"],
+            now=now,
+        )
+    for hours in (0, 25, 121):
+        moment = now + timedelta(hours=hours)
+        with log.acting_as(ACTOR):
+            made = redelivery.send_test(
+                owner=view.owner, livemode=False, endpoint_id=view.id, now=moment
+            )
+        for claimed in delivery.claim(now=moment, limit=100):
+            if claimed.id == made.pk:
+                refused = transport.Answer(status=500, error="status 500: hunter2")
+                delivery.record(claimed, refused, now=moment)
+        drain(moment)
+    for rule, kind in ((failing, "endpoint_failing"), (disabled, "endpoint_disabled")):
+        row = row_of(rule)
+        told = json.dumps(row.content)
+        assert (row.kind, row.mode) == (kind, "test")
+        for words in (view.id, shop.merchant.name, "93.184.216.34"):
+            assert words in told
+        assert "hunter2" not in told
+        assert secret not in told
 
 
 def emit_disabled(now: datetime) -> None:
