@@ -141,10 +141,9 @@ class WebhookEndpointAdmin(EndpointVerbs, ReadingRoom):
         ("url", "description"),
         ("event_types", "api_version"),
         ("state", "disabled_reason"),
-        ("failures_in_a_row", "failing_since", "last_success"),
         ("created_at", "updated_at", "previous_secret_expires_at"),
     )
-    readonly_fields = ("state", "failures_in_a_row", "failing_since", "last_success")
+    readonly_fields = ("state",)
 
     change_form_before_template = "admin/florin/endpoint_health.html"
 
@@ -172,11 +171,6 @@ class WebhookEndpointAdmin(EndpointVerbs, ReadingRoom):
     def failing_since(self, endpoint: WebhookEndpoint) -> str:
         """When the current row of failures began."""
         return moment_text(endpoint.health.failing_since)
-
-    @display(description="last success (UTC)")
-    def last_success(self, endpoint: WebhookEndpoint) -> str:
-        """When it last took a delivery."""
-        return moment_text(endpoint.health.last_success_at)
 
 
 def _health(endpoint: WebhookEndpoint, moment: datetime) -> dict[str, Any]:
