@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from payments.representation import timestamp
-from webhooks.models import DeliveryAttempt, MerchantDelivery
 from webhooks.recovery import Recovery
+from webhooks.redelivery import AttemptView, DeliveryView
 
 
-def webhook_delivery_object(row: MerchantDelivery) -> dict[str, Any]:
+def webhook_delivery_object(row: DeliveryView) -> dict[str, Any]:
     """One event on its way to one endpoint."""
     return {
-        "id": row.pk,
+        "id": row.id,
         "object": "webhook_delivery",
         "endpoint": row.endpoint_id,
         "event": row.event_id,
-        "event_type": row.event.type,
+        "event_type": row.event_type,
         "status": row.status,
         "attempts": row.attempts,
         "reason": row.reason or None,
@@ -28,7 +28,7 @@ def webhook_delivery_object(row: MerchantDelivery) -> dict[str, Any]:
 
 
 def webhook_delivery_with_attempts(
-    row: MerchantDelivery, attempts: Iterable[DeliveryAttempt]
+    row: DeliveryView, attempts: Iterable[AttemptView]
 ) -> dict[str, Any]:
     """The same with its requests, the last first."""
     return {

@@ -32,10 +32,39 @@ class DeliveryNotFound(LookupError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeliveryView:
+    """One event on its way to one endpoint, as it stands."""
+
+    id: str
+    endpoint_id: str
+    event_id: str
+    event_type: str
+    status: str
+    attempts: int
+    reason: str
+    due_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptView:
+    """One request of a delivery and how it ended; the body is capped."""
+
+    number: int
+    started_at: datetime
+    outcome: str
+    response_status: int | None
+    duration_ms: int | None
+    response_body: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeliveryPage:
     """A page, newest first; `has_more` in the direction asked for."""
 
-    data: list[MerchantDelivery]
+    data: list[DeliveryView]
     has_more: bool
 
 
@@ -61,12 +90,12 @@ def list_for(
             rows = rows.filter(pk__lt=starting_after)
         found = list(rows.order_by("-pk")[: limit + 1])
         data = found[:limit]
-    return DeliveryPage(data=data, has_more=len(found) > limit)
+    return DeliveryPage(data=[_view(row) for row in data], has_more=len(found) > limit)
 
 
 def get(
     *, owner: str, livemode: bool, endpoint_id: str, delivery_id: str
-) -> tuple[MerchantDelivery, list[DeliveryAttempt]]:
+) -> tuple[DeliveryView, list[AttemptView]]:
     """One delivery with its last attempts, the newest first.
 
     Raises EndpointNotFound, DeliveryNotFound.
@@ -74,7 +103,8 @@ def get(
     row = _deliveries(living_endpoint(owner, livemode, endpoint_id)).filter(pk=delivery_id).first()
     if row is None:
         raise DeliveryNotFound(f"There is no delivery {delivery_id}.")
-    return row, list(row.attempt_log.order_by("-number")[:ATTEMPTS_SHOWN])
+    attempts = row.attempt_log.order_by("-number")[:ATTEMPTS_SHOWN]
+    return _view(row), [_attempt(attempt) for attempt in attempts]
 
 
 def resend(
@@ -84,8 +114,8 @@ def resend(
     endpoint_id: str,
     delivery_id: str,
     now: datetime,
-    within: Callable[[MerchantDelivery], None] | None = None,
-) -> MerchantDelivery:
+    within: Callable[[DeliveryView], None] | None = None,
+) -> DeliveryView:
     """Send a delivery now, whatever became of it, with a fresh schedule; also a delivered one.
 
     One that is being sent just now is left alone. `within` is called in the transaction. Raises
@@ -98,9 +128,10 @@ def resend(
         if row is None:
             raise DeliveryNotFound(f"There is no delivery {delivery_id}.")
         _queue(row, endpoint, now=now)
+        sent = _view(row)
         if within is not None:
-            within(row)
-    return row
+            within(sent)
+    return sent
 
 
 def resend_many(delivery_ids: Collection[str], *, actor: log.Actor, now: datetime) -> int:
@@ -126,8 +157,8 @@ def send_test(
     livemode: bool,
     endpoint_id: str,
     now: datetime,
-    within: Callable[[MerchantDelivery], None] | None = None,
-) -> MerchantDelivery:
+    within: Callable[[DeliveryView], None] | None = None,
+) -> DeliveryView:
     """A signed `endpoint.test` event to this endpoint alone, whatever it has subscribed to.
 
     The delivery tells what came of it. Raises EndpointNotFound, EndpointInvalid (not enabled).
@@ -149,9 +180,10 @@ def send_test(
         )
         audit(endpoint, "tested", {"delivery": made.pk}, now=now)
         wakeup.notify_on_commit("deliveries")
+        promised = _view(made)
         if within is not None:
-            within(made)
-    return made
+            within(promised)
+    return promised
 
 
 def _queue(row: MerchantDelivery, endpoint: WebhookEndpoint, *, now: datetime) -> bool:
@@ -164,6 +196,33 @@ def _queue(row: MerchantDelivery, endpoint: WebhookEndpoint, *, now: datetime) -
     row.save()
     wakeup.notify_on_commit("deliveries")
     return True
+
+
+def _view(row: MerchantDelivery) -> DeliveryView:
+    return DeliveryView(
+        id=row.pk,
+        endpoint_id=row.endpoint_id,
+        event_id=row.event_id,
+        event_type=row.event.type,
+        status=row.status,
+        attempts=row.attempts,
+        reason=row.reason,
+        due_at=row.due_at,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _attempt(row: DeliveryAttempt) -> AttemptView:
+    return AttemptView(
+        number=row.number,
+        started_at=row.started_at,
+        outcome=row.outcome,
+        response_status=row.response_status,
+        duration_ms=row.duration_ms,
+        response_body=row.response_body,
+        error=row.error,
+    )
 
 
 def _deliveries(endpoint: WebhookEndpoint) -> QuerySet[MerchantDelivery]:

@@ -65,7 +65,7 @@ def test_a_delivered_one_is_sent_again_under_the_same_id_and_says_so_in_the_trai
     send_all(now)
     first, second = receiver.requests
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
-    found, attempts = redelivery.get(**of(owner, endpoint_id), delivery_id=row.pk)  # type: ignore[arg-type]
+    found, attempts = redelivery.get(**of(owner, endpoint_id), delivery_id=row.id)  # type: ignore[arg-type]
     assert (found.status, [attempt.number for attempt in attempts]) == ("delivered", [2, 1])
     assert "webhook_endpoint.resent" in audited(endpoint_id)
 
@@ -133,7 +133,7 @@ def test_a_test_event_goes_signed_to_one_endpoint_only_whatever_it_subscribed_to
     assert request.path.endswith("/tested")
     signed = standardwebhooks.Webhook(secret).sign(made.event_id, now, request.body.decode())
     assert request.headers["webhook-signature"] == signed
-    assert redelivery.get(**of(owner, tested), delivery_id=made.pk)[0].status == "delivered"  # type: ignore[arg-type]
+    assert redelivery.get(**of(owner, tested), delivery_id=made.id)[0].status == "delivered"  # type: ignore[arg-type]
     assert "webhook_endpoint.tested" in audited(tested)
 
 

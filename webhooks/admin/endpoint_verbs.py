@@ -63,7 +63,7 @@ class EndpointVerbs(ModelAdmin):
         def act() -> tuple[str, str]:
             with log.acting_as(staff(request)):
                 made = redelivery.send_test(**_own(endpoint), now=now())
-            url = reverse("admin:webhooks_merchantdelivery_change", args=[made.pk])
+            url = reverse("admin:webhooks_merchantdelivery_change", args=[made.id])
             return "It is on its way. Load this page again to see the answer.", url
 
         return verb_page(

@@ -197,7 +197,7 @@ def test_staff_are_told_of_a_merchants_endpoint_by_what_health_and_disabling_emi
                 owner=view.owner, livemode=False, endpoint_id=view.id, now=moment
             )
         for claimed in delivery.claim(now=moment, limit=100):
-            if claimed.id == made.pk:
+            if claimed.id == made.id:
                 refused = transport.Answer(status=500, error="status 500: hunter2")
                 delivery.record(claimed, refused, now=moment)
         drain(moment)
