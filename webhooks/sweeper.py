@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import close_old_connections, connection
 from django.utils.module_loading import import_string
 
 from audit import log
@@ -30,6 +30,9 @@ from webhooks.doorbell import Doorbell
 from webhooks.models import PeriodicJob
 
 PASS_SECONDS = 0.5
+# About as many a pass of each queue: the sign of life after it is never long in coming, however
+# slow the machine, and a pass that did something is followed by the next at once.
+PASS_EVENTS = 100
 # What another process made to be sent rings no bell here; a look for it costs a millisecond.
 SENDERS_PAUSE_SECONDS = 0.1
 # A job that outlives this may be started a second time, so it has to be safe to run twice.
@@ -56,8 +59,8 @@ def drain_queues(*, now: datetime) -> int:
 
     Then a portion of what a person wants replayed, so that a pass finds it due the next time.
     """
-    applied = inbox.drain(apply=inbox.configured_apply(), now=now)
-    handled = outbox.drain(now=now)
+    applied = inbox.drain(apply=inbox.configured_apply(), now=now, limit=PASS_EVENTS)
+    handled = outbox.drain(now=now, limit=PASS_EVENTS)
     return applied.total + handled.total + dead_letter_runs.work(now=now)
 
 
@@ -170,9 +173,8 @@ class Sweeper:
         handled = drain_queues(now=now)
         if handled:
             self._ring()
-        for name in registered_jobs():
-            if name not in self._running_jobs() and self._is_due(name, now=now):
-                self._jobs[name] = jobs.submit(self._run_job, name)
+        for name in self._due_jobs(now=now) - self._running_jobs():
+            self._jobs[name] = jobs.submit(self._run_job, name)
         self._passes += 1
         if time.monotonic() - self._last_sign >= signs_of_life.EVERY_SECONDS:
             signs_of_life.give(
@@ -181,9 +183,10 @@ class Sweeper:
             self._last_sign = time.monotonic()
         return handled
 
-    def _is_due(self, name: str, *, now: datetime) -> bool:
-        """A cheap look before a thread is spent; the claim decides."""
-        return not PeriodicJob.objects.filter(name=name, due_at__gt=now).exists()
+    def _due_jobs(self, *, now: datetime) -> set[str]:
+        """One cheap look before threads are spent; the claim decides."""
+        resting = PeriodicJob.objects.filter(due_at__gt=now).values_list("name", flat=True)
+        return set(registered_jobs()).difference(resting)
 
     def _running_jobs(self) -> set[str]:
         return {name for name, future in self._jobs.items() if not future.done()}
@@ -194,7 +197,7 @@ class Sweeper:
         except DatabaseError:
             logger.exception("periodic_job.database_unreachable", job=name)
         finally:
-            connection.close()
+            close_old_connections()  # kept from job to job: some come every second
 
     def _send(self, name: str) -> None:
         """Run one of FLORIN_SENDERS until the end, and again whenever it raises."""
