@@ -25,6 +25,8 @@ from payments.errors import ErrorCode, FlorinError
 from webhooks import backlog
 
 LOOK_EVERY_SECONDS = 1.0
+# What was seen before so long a silence says nothing any more.
+FORGET_AFTER_SECONDS = 5.0
 # An operation is tried again when it is due, within a second; this late, the round is not coming.
 OVERDUE_AFTER_SECONDS = 30
 # A pool that grows with the first load makes threads wait too, for some milliseconds.
@@ -118,9 +120,12 @@ class Pressure:
         if self._clock() < self._next_look or not self._lock.acquire(blocking=False):
             return
         try:
-            if self._clock() < self._next_look:
+            now = self._clock()
+            if now < self._next_look:
                 return
-            self._next_look = self._clock() + LOOK_EVERY_SECONDS
+            if now - self._next_look >= FORGET_AFTER_SECONDS:
+                self._seen = _Seen()
+            self._next_look = now + LOOK_EVERY_SECONDS
             # With threads queueing for connections there is none to spare for looking.
             if not self._waiting_threads():
                 self._looks += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -133,6 +134,22 @@ def test_it_looks_at_most_once_a_second_with_one_query() -> None:
                 pressure.refuse_webhook()
         queries.append(len(captured))
     assert queries == [1, 0, 1, 0, 1, 0]
+
+
+def test_what_was_seen_before_a_silence_refuses_nobody(late_news: None) -> None:
+    clock = [100.0]
+    pressure = Pressure(clock=lambda: clock[0])
+    with override_settings(FLORIN_TOO_BUSY_INBOX_SECONDS=60.0):
+        refusal = after_looks(pressure, clock, lambda: pressure.refuse_payment("mer_any"))
+        assert refusal is not None
+        clock[0] += 60
+        # Its next look is at operations, so the inbox of a minute ago would still refuse here.
+        while pressure._looks % 2 == 0:
+            clock[0] += 1
+            with contextlib.suppress(FlorinError):
+                pressure.refuse_payment("mer_any")
+        clock[0] += 60
+        pressure.refuse_payment("mer_any")
 
 
 def test_threads_that_queue_for_connections_for_a_while_are_a_sign() -> None:
