@@ -197,7 +197,7 @@ def _merchant_case(letter: DeadLetter) -> Case:
             f"The same event is sent again under the same webhook-id, with a fresh schedule of "
             f"tries. The endpoint {answer}."
         ),
-        discard_words="The merchant never gets this event at this endpoint.",
+        discard_words="Nobody sends it any more, unless the merchant asks for it again.",
         payload=row.event.payload,
         headers={},
         about=(row.event.aggregate_type, row.event.aggregate_id),

@@ -2,7 +2,7 @@
 
 Every named point meets a SIGKILL of its process, a Redis that forgets everything and a PostgreSQL
 that crashes. The run is then finished as sweepers would, and its end compared, as data, with that
-of a run to which nothing happened. The suite takes a quarter of the cases, `make prove` all.
+of a run to which nothing happened. The suite takes a part of the cases, `make prove` all.
 """
 
 from __future__ import annotations
