@@ -145,7 +145,11 @@ def update(
         if enabled is True and endpoint.status == Status.DISABLED:
             endpoint.status, endpoint.disabled_reason = Status.ENABLED, ""
             EndpointHealth.objects.filter(endpoint=endpoint).update(
-                consecutive_failures=0, failing_since=None
+                consecutive_failures=0,
+                failing_since=None,
+                warned_at=None,
+                throttled_until=None,
+                average_ms=0,
             )
         if enabled is False and endpoint.status == Status.ENABLED:
             _disable(endpoint, reason="switched off by its owner", now=now)

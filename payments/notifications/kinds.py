@@ -142,8 +142,8 @@ _TABLE = (
         title="A log is running out of room",
         severity=Severity.URGENT,
         audience="Operations",
-        blocks="When the room ends, nothing can be written to it any more. For the audit trail "
-        "that means: no payment can be made.",
+        blocks="When the room of the audit trail ends, no payment can be made. The inbox goes on, "
+        "and keeps what has no month where it costs more.",
         to_do="See that the sweeper runs; it makes the next months by itself. Its job "
         "“ensure_…_partitions” and the last error of it stand in the database.",
     ),

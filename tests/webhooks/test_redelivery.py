@@ -190,6 +190,30 @@ def test_five_days_of_nothing_but_failures_disable_the_endpoint(
     assert [event.type for event in types] == ["endpoint.failing", "endpoint.disabled"]
 
 
+def test_one_that_was_enabled_again_is_warned_of_again_before_it_is_disabled_again(
+    owner: str, aggregate: str, now: datetime, receiver: Receiver
+) -> None:
+    endpoint_id, _ = endpoint(owner, receiver.url, now)
+
+    def fail(*hours: int) -> None:
+        for hour in hours:
+            moment = now + timedelta(hours=hour)
+            promised(owner, aggregate, moment)
+            delivery.record(claim_of(endpoint_id, moment)[0], FAILED, now=moment)
+
+    fail(0, 119, 120)
+    with log.acting_as(ACTOR):
+        endpoints.update(
+            **of(owner, endpoint_id),  # type: ignore[arg-type]
+            enabled=True,
+            now=now + timedelta(hours=121),
+        )
+    fail(122, 147)
+    told = DomainEvent.objects.filter(aggregate_id=endpoint_id).order_by("seq")
+    failing, disabled = "endpoint.failing", "endpoint.disabled"
+    assert [event.type for event in told] == [failing, disabled, failing]
+
+
 def test_requests_are_counted_by_hour_and_forgotten_after_a_month(
     owner: str, aggregate: str, now: datetime, receiver: Receiver
 ) -> None:

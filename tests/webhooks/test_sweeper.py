@@ -7,15 +7,15 @@ import os
 import signal
 import threading
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 from pytest_django import Settings
 
 from tests.webhooks import effects
-from webhooks import lanes, signs_of_life, sweeper, tasks
-from webhooks.models import Heartbeat, PeriodicJob
+from webhooks import inbox, lanes, signs_of_life, sweeper, tasks
+from webhooks.models import Heartbeat, InboxEvent, PeriodicJob
 
 
 @pytest.fixture
@@ -100,6 +100,26 @@ def test_heartbeats_of_processes_long_gone_are_forgotten(now: datetime) -> None:
     )
     signs_of_life.give(role="test", started_at=now, passes=1, now=now)
     assert not Heartbeat.objects.filter(process=f"gone {now}").exists()
+
+
+@pytest.mark.parametrize("task", ["drain_inbox", "drain_outbox"])
+def test_a_message_of_either_kind_sees_the_work_of_the_other(
+    settings: Settings, aggregate: str, task: str
+) -> None:
+    settings.FLORIN_INBOX_APPLY = "tests.webhooks.effects.apply"
+    received = inbox.receive(
+        provider="testing",
+        account_id="pacc_1",
+        event_id=f"{aggregate}_1",
+        event_type="fine",
+        subject=aggregate,
+        raw=b"1",
+        headers={},
+        received_at=datetime.now(UTC),
+    )
+    getattr(tasks, task)()
+    assert InboxEvent.objects.get(pk=received.id).finished_at is not None
+    lanes.close_side_connection()
 
 
 def test_the_tasks_carry_nothing_and_do_what_is_due(
