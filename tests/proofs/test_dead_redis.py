@@ -1,8 +1,8 @@
 """A Redis that is gone, or that hangs, under load: no event is lost and no request pays for it.
 
 Rate limits, circuit breakers, wake-ups and live status all use Redis; each has a way without. The
-suite takes it away for seconds, `make prove` for minutes: FLORIN_PROOF_SECONDS (120) for each way,
-under FLORIN_PROOF_LOAD (1) of the usual rates.
+short proof takes it away for seconds, the long one for minutes: FLORIN_PROOF_SECONDS (120) for each
+way, under FLORIN_PROOF_LOAD (1) of the usual rates.
 """
 
 from __future__ import annotations
@@ -144,6 +144,7 @@ def wait_until_nothing_is_open(owner: psycopg.Connection, *, seconds: float) -> 
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.prove
 def test_a_redis_away_for_seconds_costs_no_event_and_no_failure(tmp_path: Path) -> None:
     survive(tmp_path, seconds=10, healthy_seconds=2)
 

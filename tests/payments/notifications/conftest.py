@@ -35,6 +35,7 @@ from tests.payments.notifications.servers import (
 )
 from tests.webhooks.receiver import Receiver, receiving
 from webhooks import transport
+from webhooks.models import EventDelivery
 
 ACTOR = Actor(type="user", id="7", display="dora")
 _months = itertools.count()
@@ -53,6 +54,13 @@ def _nobody_else_is_told() -> Iterator[None]:
 
 
 def _forget() -> None:
+    # Events that other tests left would be told of, too.
+    EventDelivery.objects.filter(status__in=("pending", "failed")).update(
+        status="discarded",
+        reason="of another test",
+        due_at=None,
+        finished_at=datetime.now(UTC),
+    )
     for rule in NotificationRule.objects.filter(active=True):
         rules.set_rule_active(rule=rule, active=False, actor=ACTOR, now=datetime.now(UTC))
     NotificationWindow.objects.all().delete()
