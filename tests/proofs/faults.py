@@ -104,7 +104,7 @@ def prove_nothing_is_lost(
         load.start()
         _make_faults(stand, load, outcome, chance, hits_wanted)
         outcome.answers = dict(load.answers)
-        outcome.violations += _judge(stand, load)
+        outcome.violations += judge(stand, load)
         outcome.duration_seconds = time.monotonic() - began
     return outcome
 
@@ -112,7 +112,7 @@ def prove_nothing_is_lost(
 def _make_faults(
     stand: Stand, load: MerchantLoad, outcome: Outcome, chance: random.Random, hits_wanted: int
 ) -> None:
-    faults = _faults(stand, chance)
+    faults = faults_of(stand, chance)
     last = began = time.monotonic()
     while not load.is_over():
         time.sleep(0.02)
@@ -143,7 +143,9 @@ def _make_faults(
         last = time.monotonic()
 
 
-def _faults(stand: Stand, chance: random.Random) -> dict[str, Callable[[], None]]:
+def faults_of(stand: Stand, chance: random.Random) -> dict[str, Callable[[], None]]:
+    """Each fault's name and how it is made."""
+
     def kill_worker() -> None:
         stand.worker.kill()
         stand.sweeper.kill()
@@ -177,7 +179,8 @@ def _faults(stand: Stand, chance: random.Random) -> dict[str, Callable[[], None]
     }
 
 
-def _judge(stand: Stand, load: MerchantLoad) -> list[str]:
+def judge(stand: Stand, load: MerchantLoad) -> list[str]:
+    """What is not as the provider's own record of money says; empty when all is well."""
     violations = [
         f"payment {payment.number} {payment.id}: {payment.failure}"
         for payment in load.payments

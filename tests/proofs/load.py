@@ -52,6 +52,7 @@ class MerchantLoad:
     concurrency: int
     deadline_seconds: float
     random: random.Random
+    method_of: Callable[[int], str] = lambda number: "tok_bank"
     payments: list[MerchantPayment] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
 
@@ -109,7 +110,9 @@ class MerchantLoad:
         payment.id = self._ask("/v1/payments", body, expected=201)["id"]
         payment.phase = "confirm"
         path = f"/v1/payments/{payment.id}"
-        self._ask(f"{path}/confirm", {"payment_method": "tok_bank"}, expected=200)
+        self._ask(
+            f"{path}/confirm", {"payment_method": self.method_of(payment.number)}, expected=200
+        )
         payment.phase = "webhook"
         self._wait_for(payment, lambda status: status == "authorized")
         payment.phase = "capture"

@@ -1,236 +1,199 @@
-"""Provider events over HTTP to a whole Florin of which everything is killed at random.
+"""A whole Florin of which everything is killed at random while a merchant takes payments for hours.
 
-Mental model: feeders play the provider (each event again until it is answered 2xx, the news of one
-object in order), the judge counts from outside: rows that the effects left, requests that the
-merchant's server got. Every provider event is one effect in order, one domain event with one
-effect in order, and one delivery: three events that could be lost or doubled.
+Mental model: nothing here stands in for anything. Payments go over HTTP to the sandbox provider and
+through all their phases, some are asked about by the payer's bank; the merchant's server, a mail
+server and a listener in Slack's place write down what reaches them. At random moments one of the
+processes dies, Redis forgets or dies, PostgreSQL restarts or crashes. Once the last payment is
+settled and nothing is open, the provider's record judges (tests.proofs.faults), and so does what
+arrived outside (tests.proofs.soak_judge). A fault leaves the system at least a breath, or nothing
+would ever get on.
 """
 
 from __future__ import annotations
 
-import json
 import random
-import threading
+import subprocess
+import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-import psycopg
-import redis
-import urllib3
 
 from config import processes
-from tests.proofs.pipeline_world import signed
+from tests.payments.notifications.servers import (
+    MailServer,
+    certificate_of_loopback,
+    mail_server,
+    tls_of,
+)
+from tests.proofs import soak_judge
+from tests.proofs.faults import faults_of, judge
+from tests.proofs.load import MerchantLoad
+from tests.proofs.soak_judge import Counts
 from tests.proofs.stand import Restartable, Stand, running_stand
-from tests.proofs.steady_load import strange_event
-from tests.webhooks import killing
 from tests.webhooks.receiver import Receiver, receiving
 
-EVENTS_PER_OBJECT = 10
-_FEEDERS = 8
-# Faults are spread over the events, not over time, so that a slow machine gets on between them.
-EVENTS_PER_FAULT = 50
-FAULTS_MAX = 60
-_SETTINGS = {
-    "DJANGO_SETTINGS_MODULE": "tests.proofs.settings_for_soak",
-    # A delivery whose sender was killed is sent again after its lease of a minute.
-    "FLORIN_WEBHOOK_CONCURRENCY_PER_ENDPOINT": "32",
-    "LOG_LEVEL": "ERROR",
+_KNOBS = {
+    "latency_seconds": 0.05,
+    "bank_result_after_seconds": 1.0,
+    "settle_after_seconds": 1.0,
+    "dispute_after_seconds": 0.5,
+    "webhook_reorder": 1000,
+    "webhook_drop": 40,
+    "drop_before_commit": 20,
+    "drop_after_commit": 20,
+    "fail_after_commit": 20,
 }
-_UNDELIVERED = (
-    "SELECT count(*) FROM webhooks_merchant_delivery WHERE status IN ('pending', 'retrying')"
-)
+_CONCURRENCY = 40
+# Every so many payments one is asked about by the payer's bank, of which staff are told.
+_ASKED_ABOUT = 25
+# Provider events and domain events of one payment, a little fewer than there are.
+EVENTS_PER_PAYMENT = 10
+_SECONDS_BETWEEN_FAULTS = 5.0
+_BREATH_SECONDS = 1.5
+_PROGRESS_SECONDS = 30.0
 
 
 @dataclass
 class Outcome:
-    """What a run did and found; everything after `faults` should be nought."""
+    """What a run did and found; `violations` is empty when nothing was lost, doubled, changed."""
 
     seed: int
-    provider_events: int
+    payments: int
     seconds: float = 0.0
-    requests: int = 0
-    received: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    lost: int = 0
-    doubled: int = 0
-    out_of_order: int = 0
-    dead: int = 0
-    not_delivered: int = 0
-    changed_bodies: int = 0
-
-    @property
-    def events(self) -> int:
-        """Provider events, domain events and deliveries."""
-        return 3 * self.provider_events
+    answers: dict[str, int] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    violations: list[str] = field(default_factory=list)
 
     def words(self) -> str:
         """The proof's record."""
         faults = ", ".join(f"{count} x {name}" for name, count in sorted(self.faults.items()))
+        answers = ", ".join(f"{name}: {count}" for name, count in sorted(self.answers.items()))
+        found = "".join(f"\n  {violation}" for violation in self.violations[:50])
         return (
-            f"\nseed {self.seed}: {self.events} events ({self.provider_events} provider events in "
-            f"{self.requests} requests, as many domain events, as many deliveries in "
-            f"{self.received} requests to the merchant) in {self.seconds:.0f} s; {faults}; "
-            f"{self.lost} lost, {self.doubled} doubled, {self.out_of_order} out of order, "
-            f"{self.dead} dead, {self.not_delivered} not delivered, "
-            f"{self.changed_bodies} delivered under one id with different bodies"
+            f"\nseed {self.seed}: {self.payments} payments in {self.seconds:.0f} s, "
+            f"{self.faults.total()} faults ({faults})\n{self.counts.words()}\n"
+            f"answers the merchant got: {answers}\n"
+            f"{len(self.violations)} lost, doubled, out of order or changed{found}"
         )
 
 
-@dataclass
-class Feeder:
-    """Tells the news about some objects, each object's in order, until all was taken."""
+@dataclass(frozen=True)
+class Outside:
+    """Everybody to whom Florin sends: the merchant, a mail server, one in Slack's place."""
 
-    stand: Stand
-    objects: list[str]
-    requests: int = 0
-    taken: int = 0
+    merchant: Receiver
+    mail: MailServer
+    slack: Receiver
+    ca_file: Path
 
-    def __post_init__(self) -> None:
-        self._http = urllib3.PoolManager(maxsize=1, retries=False, timeout=10.0)
-        self.thread = threading.Thread(target=self._feed, daemon=True)
-
-    def _feed(self) -> None:
-        path = f"/webhooks/sandbox/{self.stand.shop['endpoint_token']}"
-        for number in range(1, EVENTS_PER_OBJECT + 1):
-            for reference in self.objects:
-                event = strange_event(reference, version=number)
-                while not self._is_taken(event, path):
-                    time.sleep(0.2)
-                self.taken += 1
-
-    def _is_taken(self, event: dict[str, Any], path: str) -> bool:
-        webhook = signed(event, path=path, secret=self.stand.shop["webhook_secret"])
-        self.requests += 1
-        try:
-            answer = self._http.request(
-                "POST",
-                self.stand.base_url + path,
-                body=webhook.body,
-                headers={**webhook.headers, "Content-Type": "application/json"},
-            )
-        except urllib3.exceptions.HTTPError:
-            return False
-        return 200 <= answer.status < 300
+    def settings(self) -> dict[str, str]:
+        """How Florin is told of them, as environment variables."""
+        return {
+            "EMAIL_URL": f"smtp://127.0.0.1:{self.mail.port}",
+            "FLORIN_MAIL_FROM": "florin@pay.example",
+            "SSL_CERT_FILE": str(self.ca_file),
+            "FLORIN_WEBHOOK_ALLOWED_HOSTS": (
+                f"127.0.0.1:{self.merchant.port},127.0.0.1:{self.slack.port}"
+            ),
+            "FLORIN_PROVIDER_TIMEOUT_SECONDS": "4",
+            "LOG_LEVEL": "ERROR",
+        }
 
 
-def soak(folder: Path, *, seed: int, provider_events: int, deadline_seconds: float) -> Outcome:
-    """Feed, kill, wait until everything is done, and count."""
-    outcome = Outcome(seed=seed, provider_events=provider_events)
+def soak(
+    folder: Path, *, seed: int, payments: int, deadline_seconds: float, say: Callable[[str], None]
+) -> Outcome:
+    """Take payments, kill, wait until everything is done, and judge; `say` is told the progress."""
+    outcome = Outcome(seed=seed, payments=payments)
     chance = random.Random(seed)
-    objects = [f"sbp_{seed}_{n}" for n in range(provider_events // EVENTS_PER_OBJECT)]
     began = time.monotonic()
-    with _running(folder) as (stand, second_sweeper, receiver):
-        feeders = [Feeder(stand, objects[number::_FEEDERS]) for number in range(_FEEDERS)]
-        for feeder in feeders:
-            feeder.thread.start()
-        faults = _faults(stand, second_sweeper, chance)
-        wanted = min(FAULTS_MAX, provider_events // EVENTS_PER_FAULT)
-        while any(feeder.thread.is_alive() for feeder in feeders) or _open(stand):
-            assert time.monotonic() - began < deadline_seconds, f"not done in time: {outcome}"
-            time.sleep(0.05)
-            taken = sum(feeder.taken for feeder in feeders)
-            made = outcome.faults.total()
-            if made < wanted and taken > (made + 0.5) * provider_events / wanted:
-                name = chance.choice(list(faults))
-                faults[name]()
-                outcome.faults[name] += 1
+    with _running(folder) as (stand, second_sweeper, outside):
+        load = MerchantLoad(
+            base_url=stand.base_url,
+            secret_key=stand.shop["secret_key"],
+            count=payments,
+            concurrency=_CONCURRENCY,
+            deadline_seconds=deadline_seconds,
+            random=chance,
+            method_of=lambda number: "tok_bank" if number % _ASKED_ABOUT else "tok_dispute_inquiry",
+        )
+        load.start()
+        _make_faults(stand, second_sweeper, load, outcome, chance, say=say)
+        outcome.answers = dict(load.answers)
+        outcome.violations += judge(stand, load)
+        outcome.counts = soak_judge.judge(
+            stand, outside.merchant, outside.mail, outside.slack, violations=outcome.violations
+        )
         outcome.seconds = time.monotonic() - began
-        outcome.requests = sum(feeder.requests for feeder in feeders)
-        _judge(stand, receiver, objects, outcome)
     return outcome
 
 
 @contextmanager
-def _running(folder: Path) -> Iterator[tuple[Stand, Restartable, Receiver]]:
-    with running_stand(folder, web_workers=1, settings=_SETTINGS, with_background=False) as stand:
-        killing.make_effects_table(stand.servers)
+def _running(folder: Path) -> Iterator[tuple[Stand, Restartable, Outside]]:
+    certificate = certificate_of_loopback(folder)
+    with ExitStack() as stack:
+        outside = Outside(
+            merchant=stack.enter_context(receiving(0)),
+            mail=stack.enter_context(mail_server()),
+            slack=stack.enter_context(receiving(0, tls=tls_of(certificate))),
+            ca_file=certificate,
+        )
+        stand = stack.enter_context(
+            running_stand(folder, settings=outside.settings(), with_background=False)
+        )
+        subprocess.run(
+            [sys.executable, "-m", "tests.proofs.prepare_staff", str(outside.slack.port)],
+            cwd=processes.BASE_DIR,
+            env=stand.environment,
+            timeout=120,
+            check=True,
+        )
         second_sweeper = Restartable(
             processes.sweeper(),
             log_path=folder / "sweeper-2.log",
             environment=stand.environment,
         )
-        with receiving(stand.receiver_port) as receiver:
-            stand.send_events_to(receiver.url)
-            for process in (stand.worker, stand.sweeper, second_sweeper):
-                process.start()
-            try:
-                yield stand, second_sweeper, receiver
-            finally:
-                second_sweeper.stop()
-
-
-def _faults(
-    stand: Stand, second_sweeper: Restartable, chance: random.Random
-) -> dict[str, Callable[[], None]]:
-    def killed(process: Restartable) -> Callable[[], None]:
-        def kill() -> None:
-            process.kill()
+        stack.callback(second_sweeper.stop)
+        stand.send_events_to(outside.merchant.url)
+        stand.sandbox("POST", "/v1/control/settings", _KNOBS)
+        for process in (stand.worker, stand.sweeper, second_sweeper):
             process.start()
-
-        return kill
-
-    def flush_or_kill_redis() -> None:
-        if chance.random() < 0.5:
-            with redis.Redis.from_url(stand.servers.servers.redis_url) as client:
-                client.flushall()
-        else:
-            stand.servers.redis.kill()
-            stand.servers.redis.start()
-
-    def restart_or_crash_postgres() -> None:
-        if chance.random() < 0.5:
-            stand.servers.postgres.restart()
-        else:
-            stand.servers.postgres.kill()
-            stand.servers.postgres.start()
-
-    return {
-        "web killed": killed(stand.web),
-        "worker killed": killed(stand.worker),
-        "first sweeper killed": killed(stand.sweeper),
-        "second sweeper killed": killed(second_sweeper),
-        "Redis flushed or killed": flush_or_kill_redis,
-        "PostgreSQL restarted or crashed": restart_or_crash_postgres,
-    }
+        yield stand, second_sweeper, outside
 
 
-def _open(stand: Stand) -> int:
-    with psycopg.connect(stand.servers.servers.database_owner_url, autocommit=True) as owner:
-        rows = [owner.execute(query).fetchone() for query in (killing.OPEN, _UNDELIVERED)]
-    return sum(int(row[0]) for row in rows if row)
+def _make_faults(
+    stand: Stand,
+    second_sweeper: Restartable,
+    load: MerchantLoad,
+    outcome: Outcome,
+    chance: random.Random,
+    *,
+    say: Callable[[str], None],
+) -> None:
+    def kill_second_sweeper() -> None:
+        second_sweeper.kill()
+        second_sweeper.start()
 
-
-def _judge(stand: Stand, receiver: Receiver, objects: list[str], outcome: Outcome) -> None:
-    with psycopg.connect(stand.servers.servers.database_owner_url) as owner:
-        effects = owner.execute("SELECT handler, aggregate, seq FROM test_effect ORDER BY id")
-        seen: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for handler, aggregate, seq in effects:
-            seen[handler, aggregate].append(seq)
-        row = owner.execute("SELECT count(*) FROM webhooks_dead_letter").fetchone()
-        outcome.dead = int(row[0]) if row else -1
-    for key in [(handler, one) for handler in ("inbox", "blocking") for one in objects]:
-        counted = Counter(seen.pop(key, []))
-        in_order = list(counted.elements())
-        outcome.lost += sum(1 for n in range(1, EVENTS_PER_OBJECT + 1) if not counted[n])
-        outcome.doubled += sum(count - 1 for count in counted.values())
-        outcome.out_of_order += sum(1 for one, after in pairwise(in_order) if after < one)
-    assert not seen, f"effects that nobody asked for: {list(seen)[:5]}"
-    bodies: dict[str, set[bytes]] = defaultdict(set)
-    for request in list(receiver.requests):
-        bodies[request.headers["webhook-id"]].add(request.body)
-    told = Counter(
-        (told_of["id"], told_of["number"])
-        for different in bodies.values()
-        for told_of in (json.loads(next(iter(different)))["data"]["object"],)
-    )
-    asked = [(one, n) for one in objects for n in range(1, EVENTS_PER_OBJECT + 1)]
-    outcome.received = len(receiver.requests)
-    outcome.not_delivered = sum(1 for one in asked if not told[one])
-    outcome.doubled += sum(count - 1 for count in told.values())
-    outcome.changed_bodies = sum(1 for different in bodies.values() if len(different) > 1)
+    faults = {**faults_of(stand, chance), "second sweeper killed": kill_second_sweeper}
+    names = sorted(faults)
+    told = began = time.monotonic()
+    due = began + _SECONDS_BETWEEN_FAULTS
+    while not load.is_over():
+        time.sleep(0.05)
+        now = time.monotonic()
+        if now > told + _PROGRESS_SECONDS:
+            told = now
+            ended = sum(1 for payment in load.payments if payment.status == "settled")
+            faults_made = outcome.faults.total()
+            say(f"{now - began:.0f} s: {ended} of {load.count} settled, {faults_made} faults")
+        if now < due:
+            continue
+        name = chance.choice(names)
+        faults[name]()
+        outcome.faults[name] += 1
+        pause = chance.expovariate(1 / (_SECONDS_BETWEEN_FAULTS - _BREATH_SECONDS))
+        due = time.monotonic() + _BREATH_SECONDS + pause

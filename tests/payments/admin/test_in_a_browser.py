@@ -142,6 +142,7 @@ def test_payments_are_listed_opened_and_filtered(visit: Visit, life: Life) -> No
     visit.go(f"/admin/payments/payment/?q={life.reference}")
     assert life.payment.pk in visit.text()
     visit.page.get_by_role("link", name=life.payment.pk, exact=True).first.click()
+    visit.page.wait_for_url(f"**/{life.payment.pk}/change/**")
     visit.page.wait_for_load_state("networkidle")
     assert "1,234.56" in visit.text()
     visit.picture("06-payment")

@@ -17,15 +17,16 @@ from tests.payments.ill_provider import recover, state_of
 from tests.payments.shop import Shop, new_key
 from tests.processes import RunningProcess, running
 
-TIMEOUT_SECONDS = 5.0
-SLOWEST_SECONDS = 2.0
+# Whoever has to wait for one that hangs waits this long; whoever does not is done long before, on
+# the slowest machine.
+TIMEOUT_SECONDS = 8.0
 
 
 @pytest.fixture
 def impatient_web(
     sandbox_psp: RunningProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The address of a web process that gives a provider five seconds."""
+    """The address of a web process that gives a provider TIMEOUT_SECONDS."""
     (port,) = free_ports(1)
     folder = tmp_path_factory.mktemp("impatient_web")
     environment = {
@@ -70,12 +71,12 @@ def test_one_merchants_hanging_provider_leaves_the_others_fast(
         hanging = [pool.submit(create, http, impatient_web, shop) for _ in range(20)]
         beside = [create(http, impatient_web, another_shop) for _ in range(20)]
         assert [status for _, status in beside] == [201] * 20
-        assert max(seconds for seconds, _ in beside) < SLOWEST_SECONDS
+        assert max(seconds for seconds, _ in beside) < TIMEOUT_SECONDS / 2
         ended = [future.result() for future in hanging]
     assert {status for _, status in ended} == {202}
     assert max(seconds for seconds, _ in ended) < TIMEOUT_SECONDS + 2
     assert state_of(shop).state == "open"
     afterwards = [create(http, impatient_web, shop) for _ in range(5)]
     assert {status for _, status in afterwards} == {202}
-    assert max(seconds for seconds, _ in afterwards) < SLOWEST_SECONDS
+    assert max(seconds for seconds, _ in afterwards) < TIMEOUT_SECONDS / 2
     recover(shop)
