@@ -102,6 +102,12 @@ def cloned_database(databases: TestDatabases) -> Iterator[None]:
                 sql.Identifier(databases.name), sql.Identifier(databases.template)
             )
         )
+        # Nothing here survives a crash on purpose; tests of crashes have private servers.
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(
+                sql.Identifier(databases.name)
+            )
+        )
     try:
         yield
     finally:
