@@ -13,10 +13,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,10 +76,14 @@ _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}\.
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*", re.IGNORECASE)
 _CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f\\]")
 
-# A lookup that hangs keeps its thread for as long as the system's resolver tries, long after its
-# caller has gone; so a name has one thread at most, however many requests wait for it.
-_resolving = ThreadPoolExecutor(max_workers=64, thread_name_prefix="resolve")
+# A lookup that hangs keeps its thread for as long as the system's resolver tries, half a minute and
+# more, long after its caller has gone. So a name has one thread at most, however many requests wait
+# for it, and the names of one owner have a small part of all threads.
+LOOKUPS_MAX = 256
+LOOKUPS_PER_OWNER = 8
+_resolving = ThreadPoolExecutor(max_workers=LOOKUPS_MAX, thread_name_prefix="resolve")
 _lookups: dict[tuple[str, int], Future[list[Any]]] = {}
+_lookups_by_owner: Counter[str] = Counter()
 _lookups_lock = Lock()
 
 
@@ -164,9 +170,16 @@ def is_public(address: Address) -> bool:
     )
 
 
-def resolve(host: str, port: int) -> list[str]:
-    """DNS with a deadline of its own: getaddrinfo has none. Raises OSError."""
-    lookup = _lookup(host, port)
+def resolver_for(owner: str) -> Resolver:
+    """`resolve` for the names of one owner, of which only a few are looked up at a time."""
+    return partial(resolve, owner=owner)
+
+
+def resolve(host: str, port: int, *, owner: str = "") -> list[str]:
+    """DNS with a deadline of its own: getaddrinfo has none. Raises OSError, at once where too many
+    other names of `owner` are still being looked up ("": nobody's, without this bound).
+    """
+    lookup = _lookup(host, port, owner)
     try:
         found = lookup.result(timeout=RESOLVE_TIMEOUT_SECONDS)
     except FutureTimeout as error:
@@ -174,16 +187,29 @@ def resolve(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-def _lookup(host: str, port: int) -> Future[list[Any]]:
-    """The lookup that is under way for this name, or a new one."""
+def _lookup(host: str, port: int, owner: str) -> Future[list[Any]]:
+    """The lookup that is under way for this name, or a new one. Raises OSError."""
     key = host, port
     with _lookups_lock:
         running = _lookups.get(key)
-        if running is None:
-            running = _resolving.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-            _lookups[key] = running
-            running.add_done_callback(lambda _: _lookups.pop(key, None))
-        return running
+        if running is not None:
+            return running
+        if owner and _lookups_by_owner[owner] >= LOOKUPS_PER_OWNER:
+            raise OSError(f"{LOOKUPS_PER_OWNER} other names of yours have had no answer yet")
+        begun = _resolving.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        _lookups[key] = begun
+        _lookups_by_owner[owner] += 1
+    # Outside the lock, which it takes, at once where the answer is there already.
+    begun.add_done_callback(partial(_forget, key, owner))
+    return begun
+
+
+def _forget(key: tuple[str, int], owner: str, _ended: Future[list[Any]]) -> None:
+    with _lookups_lock:
+        del _lookups[key]
+        _lookups_by_owner[owner] -= 1
+        if not _lookups_by_owner[owner]:
+            del _lookups_by_owner[owner]
 
 
 def _judge_port(port: int, *, livemode: bool) -> None:

@@ -1,15 +1,16 @@
 """Merchants' endpoints: where, for which events, with which secret.
 
 Mental model: an endpoint belongs to an owner (a merchant) in one mode. Its secret is made here,
-shown once and kept encrypted; a rotation keeps the old one valid for a day, during which every
-request carries two signatures. The address is judged before it is stored (webhooks.destinations).
-Every change is audited; deleting keeps the row, because its deliveries are evidence.
+shown once and kept encrypted; a rotation keeps the old one valid for as long as was asked for, a
+day by default, during which every request carries two signatures. The address is judged before it
+is stored (webhooks.destinations). Every change is audited; deleting keeps the row, because its
+deliveries are evidence.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +25,7 @@ from webhooks.models.merchants import new_endpoint_id
 from webhooks.tallies import Tally
 
 ROTATION_OVERLAP = timedelta(hours=24)
+ROTATION_OVERLAP_MAX = timedelta(days=7)
 ENDPOINTS_PER_OWNER = 16
 EVENT_TYPES_MAX = 100
 DESCRIPTION_LENGTH_MAX = 500
@@ -89,7 +91,7 @@ def create(
     Raises EndpointInvalid, audit.log.MissingActor. Not for use inside a transaction: the host's
     name is looked up first.
     """
-    _judge_url(url, livemode=livemode)
+    _judge_url(url, owner=owner, livemode=livemode)
     endpoint = WebhookEndpoint(
         id=new_endpoint_id(),
         owner=owner,
@@ -133,7 +135,7 @@ def update(
     Raises EndpointNotFound, EndpointInvalid. Not for use inside a transaction.
     """
     if url is not None:
-        _judge_url(url, livemode=livemode)
+        _judge_url(url, owner=owner, livemode=livemode)
     with transaction.atomic():
         endpoint = _locked(owner, livemode, endpoint_id)
         if url is not None:
@@ -170,16 +172,36 @@ def delete(*, owner: str, livemode: bool, endpoint_id: str, now: datetime) -> No
         _audit(endpoint, "webhook_endpoint.deleted", now=now)
 
 
-def rotate_secret(*, owner: str, livemode: bool, endpoint_id: str, now: datetime) -> str:
-    """A new secret, shown once; the old one signs too for 24 hours. Raises EndpointNotFound."""
+def rotate_secret(
+    *,
+    owner: str,
+    livemode: bool,
+    endpoint_id: str,
+    overlap: timedelta = ROTATION_OVERLAP,
+    unchanged_since: datetime | None = None,
+    now: datetime,
+) -> str:
+    """A new secret, shown once; the old one signs too for `overlap` (0 to 7 days), and one that
+    was older still no more.
+
+    With `unchanged_since`, the `updated_at` that was seen, only one of two who saw the same makes
+    a new one. Raises EndpointNotFound, EndpointInvalid.
+    """
+    if not timedelta() <= overlap <= ROTATION_OVERLAP_MAX:
+        raise EndpointInvalid("overlap", "The overlap is 0 to 7 days.")
     with transaction.atomic():
         endpoint = _locked(owner, livemode, endpoint_id)
+        if unchanged_since is not None and endpoint.updated_at != unchanged_since:
+            raise EndpointInvalid("", "The endpoint was changed meanwhile; look at it again.")
         old, secret = secrets_of(endpoint, now=now)[0], signing.new_secret()
-        endpoint.previous_secret = _encrypt(endpoint, old, previous=True)
-        endpoint.previous_secret_expires_at = now + ROTATION_OVERLAP
+        endpoint.previous_secret = endpoint.previous_secret_expires_at = None
+        if overlap:
+            endpoint.previous_secret = _encrypt(endpoint, old, previous=True)
+            endpoint.previous_secret_expires_at = now + overlap
         endpoint.secret, endpoint.updated_at = _encrypt(endpoint, secret), now
         endpoint.save()
-        _audit(endpoint, "webhook_endpoint.secret_rotated", now=now)
+        said = {"overlap_seconds": overlap // timedelta(seconds=1)}
+        _audit(endpoint, "webhook_endpoint.secret_rotated", said, now=now)
     return secret
 
 
@@ -270,10 +292,10 @@ def _discard_open_deliveries(endpoint: WebhookEndpoint, *, reason: str, now: dat
     )
 
 
-def _judge_url(url: str, *, livemode: bool) -> None:
+def _judge_url(url: str, *, owner: str, livemode: bool) -> None:
     try:
         destination = destinations.parse(url, livemode=livemode)
-        destinations.pin(destination)
+        destinations.pin(destination, resolver=destinations.resolver_for(owner))
     except destinations.DestinationRefused as refusal:
         # A name that does not resolve just now is no danger; each request judges it again.
         if refusal.code != "host_unresolved":
@@ -326,7 +348,13 @@ def _secret_context(endpoint: WebhookEndpoint, *, previous: bool = False) -> str
     return f"webhooks.webhookendpoint.{column}:{endpoint.pk}"
 
 
-def _audit(endpoint: WebhookEndpoint, event_type: str, *, now: datetime) -> None:
+def _audit(
+    endpoint: WebhookEndpoint,
+    event_type: str,
+    said: Mapping[str, object] | None = None,
+    *,
+    now: datetime,
+) -> None:
     log.append(
         event_type=event_type,
         stream_type="webhook_endpoint",
@@ -336,6 +364,7 @@ def _audit(endpoint: WebhookEndpoint, event_type: str, *, now: datetime) -> None
             "event_types": list(endpoint.event_types),
             "status": endpoint.status,
             "disabled_reason": endpoint.disabled_reason,
+            **(said or {}),
         },
         references=[("merchant", endpoint.owner)],
         occurred_at=now,

@@ -1,4 +1,4 @@
-"""Add a webhook endpoint, or give one a new secret: once per Idempotency-Key.
+"""Add a webhook endpoint, or give one a new secret: once per Idempotency-Key, or by staff.
 
 Mental model: webhooks.endpoints does and audits it; here the key is finished in the same
 transaction. The answer that is stored is the endpoint without its secret, so a repeat shows that it
@@ -7,16 +7,18 @@ was done and not the secret: who lost the first answer rotates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
+from audit import log
 from payments.actions.change import Clock
 from payments.errors import ErrorCode, FlorinError
 from payments.idempotency import Answer, Claim
+from payments.models import Merchant
 from payments.representation import webhook_endpoint_object
 from webhooks import endpoints
 from webhooks.endpoints import EndpointView
@@ -39,16 +41,43 @@ def create_webhook_endpoint(*, claim: Claim, clock: Clock) -> Answer:
 
 
 def rotate_webhook_secret(*, claim: Claim, clock: Clock) -> Answer:
-    """A new secret for `claim.parameters["endpoint"]`; for a day the old one signs too.
+    """A new secret for `claim.parameters["endpoint"]`; the old one signs too for `overlap_hours`.
 
     Answers 200. Raises FlorinError: not_found.
     """
     now, which = clock(), {**_owner(claim), "endpoint_id": claim.parameters["endpoint"]}
+    hours = claim.parameters.get("overlap_hours")
+    overlap = endpoints.ROTATION_OVERLAP if hours is None else timedelta(hours=hours)
     with refusals(), transaction.atomic(durable=True):
-        secret = endpoints.rotate_secret(**which, now=now)
+        secret = endpoints.rotate_secret(**which, overlap=overlap, now=now)
         endpoint = endpoints.get(**which, now=now)
         _finish(claim, endpoint, status=200, now=now)
     return _answer(endpoint, status=200, secret=secret)
+
+
+def add_merchant_endpoint(
+    *,
+    merchant: Merchant,
+    livemode: bool,
+    url: str,
+    event_types: Sequence[str],
+    description: str,
+    actor: log.Actor,
+    now: datetime,
+) -> tuple[EndpointView, str]:
+    """Add an endpoint for a merchant who asked staff to; the endpoint, and its secret this once.
+
+    Raises FlorinError: endpoint_url_invalid, parameter_invalid. Not in a transaction.
+    """
+    with refusals(), log.acting_as(actor):
+        return endpoints.create(
+            owner=merchant.pk,
+            livemode=livemode,
+            url=url,
+            event_types=event_types,
+            description=description,
+            now=now,
+        )
 
 
 @contextmanager

@@ -95,10 +95,13 @@ GROUPS: dict[str, set[str]] = {
         "webhooks.view_*",
         "webhooks.change_deadletter",
         "webhooks.change_merchantdelivery",
+        "webhooks.add_webhookendpoint",
         "webhooks.change_webhookendpoint",
+        "webhooks.delete_webhookendpoint",
+        "webhooks.rotate_webhookendpoint_secret",
     },
-    # In addition to Operations, for the few who may take live keys out.
-    "Live keys": {"payments.issue_live_apikey"},
+    # In addition to Operations, for the few who may take live keys and secrets out.
+    "Live keys": {"payments.issue_live_apikey", "webhooks.see_live_webhookendpoint_secret"},
 }
 
 

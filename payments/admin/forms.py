@@ -33,7 +33,7 @@ from payments.scopes import SCOPES, scope_words
 TICKET = re.compile(r"[A-Za-z0-9_-]{16}")
 _OPEN_FORMS = "florin_open_forms"
 _OPEN_FORMS_MAX = 20
-_MODES = [("test", "Test: no real money"), ("live", "Live: real money")]
+MODES = [("test", "Test: no real money"), ("live", "Live: real money")]
 _OVERLAPS = [
     ("0", "None: the old one ends now"),
     ("1", "1 hour"),
@@ -137,7 +137,7 @@ class ApiKeyForm(OnceForm):
         ],
         widget=UnfoldAdminSelectWidget(),
     )
-    mode = forms.ChoiceField(choices=_MODES, widget=UnfoldAdminSelectWidget())
+    mode = forms.ChoiceField(choices=MODES, widget=UnfoldAdminSelectWidget())
     name = forms.CharField(
         max_length=100,
         required=False,
@@ -165,7 +165,7 @@ class ApiKeyForm(OnceForm):
         if not may_issue_live:
             mode = self.fields["mode"]
             assert isinstance(mode, forms.ChoiceField)
-            mode.choices = _MODES[:1]
+            mode.choices = MODES[:1]
             mode.help_text = "Live keys need the permission of the group “Live keys”."
 
 
@@ -264,7 +264,7 @@ class ProviderAccountForm(ProviderKeyForm, _WebhookSecretsForm):
 
     provider = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
     name = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget())
-    mode = forms.ChoiceField(choices=_MODES, widget=UnfoldAdminSelectWidget())
+    mode = forms.ChoiceField(choices=MODES, widget=UnfoldAdminSelectWidget())
     publishable_key = forms.CharField(
         max_length=255, required=False, widget=UnfoldAdminTextInputWidget()
     )

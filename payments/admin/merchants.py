@@ -16,12 +16,14 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from payments.actions.api_keys import issue_api_key
 from payments.actions.create_merchant import create_merchant
 from payments.actions.merchant_status import set_merchant_status, set_review_limit
+from payments.admin import merchant_endpoints
 from payments.admin.access import LIVE_PERMISSION, may, require, staff_actor
 from payments.admin.forms import (
     ApiKeyForm,
@@ -93,7 +95,14 @@ class MerchantAdmin(HistoryAdmin):
     search_fields = ("pk",)
     search_help_text = "Merchant id, e-mail address, or the beginning of the name"
     inlines = (ApiKeyInline, ProviderAccountInline)
-    actions_detail = ("issue_key", "change_limit", "change_status", "show_payments")
+    actions_detail = (
+        "issue_key",
+        "add_endpoint",
+        "change_limit",
+        "change_status",
+        "show_payments",
+        "show_endpoints",
+    )
     fieldsets = (
         (
             "Merchant",
@@ -112,6 +121,12 @@ class MerchantAdmin(HistoryAdmin):
 
     def has_issue_key_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may(request, "payments.add_apikey")
+
+    def has_add_endpoint_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may(request, merchant_endpoints.ADD)
+
+    def has_see_endpoints_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may(request, "webhooks.view_webhookendpoint")
 
     def has_change_status_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may(request, "payments.change_merchant")
@@ -202,6 +217,18 @@ class MerchantAdmin(HistoryAdmin):
         )
 
     @action(
+        description="Add a webhook endpoint",
+        url_path="add-endpoint",
+        icon="webhook",
+        permissions=["add_endpoint"],
+    )
+    def add_endpoint(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        require(request, merchant_endpoints.ADD)
+        return merchant_endpoints.add_merchant_endpoint_page(
+            request, self, merchant_or_404(object_id)
+        )
+
+    @action(
         description="Suspend or activate",
         url_path="change-status",
         icon="block",
@@ -279,6 +306,16 @@ class MerchantAdmin(HistoryAdmin):
     def show_payments(self, request: HttpRequest, object_id: str) -> HttpResponse:
         address = reverse("admin:payments_payment_changelist")
         return HttpResponseRedirect(f"{address}?merchant={object_id}&created=all")
+
+    @action(
+        description="Its webhook endpoints",
+        url_path="endpoints",
+        icon="webhook",
+        permissions=["see_endpoints"],
+    )
+    def show_endpoints(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        address = reverse("admin:webhooks_webhookendpoint_changelist")
+        return HttpResponseRedirect(f"{address}?{urlencode({'q': object_id})}")
 
     @display(description="status")
     def status_shown(self, merchant: Merchant) -> SafeString:

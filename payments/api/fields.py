@@ -46,6 +46,25 @@ class AmountField(serializers.IntegerField):
         return int(data)
 
 
+class WholeNumberField(serializers.IntegerField):
+    """A whole number between two bounds; `12.0`, `"12"` and `true` are refused."""
+
+    default_error_messages = {"not_whole": "This has to be a whole number, {least} to {most}."}
+
+    def __init__(self, *, least: int, most: int, **options: Any) -> None:
+        # The limits are told here for the schema; to_internal_value below is what checks.
+        super().__init__(min_value=least, max_value=most, **options)
+        self.validators = []
+
+    def to_internal_value(self, data: Any) -> int:
+        least, most = self.min_value, self.max_value
+        assert least is not None
+        assert most is not None
+        if type(data) is not int or not least <= data <= most:
+            self.fail("not_whole", least=least, most=most)
+        return int(data)
+
+
 @extend_schema_field({"type": "string", "pattern": "^[A-Z]{3}$"})
 class CurrencyField(serializers.CharField):
     """An ISO 4217 code in capitals."""

@@ -143,13 +143,13 @@ rotate_webhook_secret = schema.operation(
     summary="Rotate a webhook endpoint's secret",
     tag="Webhook endpoints",
     parameters=[schema.IDEMPOTENCY_KEY, _ENDPOINT_ID],
-    request=serializers.NoParametersBody,
-    requests={"Rotate": {}},
+    request=serializers.RotateWebhookSecretBody,
+    requests={"Rotate": {}, "The old one has leaked": {"overlap_hours": 0}},
     success={
         200: schema.success(
             serializers.WebhookEndpointWithSecretObject,
             examples.ENDPOINT_WITH_SECRET,
-            f"The new secret, shown this once; for 24 hours both sign. {_SHOWN_ONCE}",
+            f"The new secret, shown this once; until the overlap ends both sign. {_SHOWN_ONCE}",
         )
     },
     errors=(*schema.BODY, *schema.ONCE, ErrorCode.not_found),

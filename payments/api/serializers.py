@@ -20,6 +20,7 @@ from payments.api.fields import (
     StrictSerializer,
     TextField,
     WebAddressField,
+    WholeNumberField,
 )
 from payments.models import Payment
 from payments.states import State
@@ -131,6 +132,17 @@ class UpdateWebhookEndpointBody(StrictSerializer):
     )
     description = TextField(required=False, allow_blank=True, max_length=500)
     enabled = FlagField(required=False)
+
+
+class RotateWebhookSecretBody(StrictSerializer):
+    """How long the old secret goes on."""
+
+    overlap_hours = WholeNumberField(
+        least=0,
+        most=168,
+        required=False,
+        help_text="Hours for which the old secret signs too, 24 by default; 0 ends it at once.",
+    )
 
 
 class NoParametersBody(StrictSerializer):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
+import secrets
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import pytest
@@ -249,3 +253,44 @@ def test_a_name_server_that_hangs_keeps_no_other_name_from_being_found(
         finally:
             answered.set()
         assert all(isinstance(each.exception(), OSError) for each in hanging)
+
+
+@pytest.fixture
+def silent_name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Names under hangs.example wait for the event, and then have no address."""
+    answered = threading.Event()
+    by_the_system = socket.getaddrinfo
+
+    def look_up(host: str, *arguments: Any, **options: Any) -> Any:
+        if host.endswith(".hangs.example"):
+            answered.wait(60)
+            raise OSError("nobody answered")
+        return by_the_system(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    yield answered
+    answered.set()
+
+
+def test_many_names_that_hang_take_from_others_no_more_than_their_owners_part(
+    silent_name_server: threading.Event,
+) -> None:
+    owner, refused_at_once = destinations.LOOKUPS_PER_OWNER, "other names of yours"
+    names = [f"{secrets.token_hex(4)}.hangs.example" for _ in range(64)]
+    with ThreadPoolExecutor(64) as senders:
+        asked = [
+            senders.submit(destinations.resolver_for("mer_hanging"), name, 443) for name in names
+        ]
+        refused = list(itertools.islice(as_completed(asked, timeout=60), 64 - owner))
+        assert all(refused_at_once in str(each.exception()) for each in refused)
+        assert destinations.resolver_for("mer_other")("localhost", 443)
+        with pytest.raises(OSError, match=refused_at_once):
+            destinations.resolver_for("mer_hanging")("localhost", 443)
+        silent_name_server.set()
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert destinations.resolver_for("mer_hanging")("localhost", 443)
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "the owner's names were never let go"

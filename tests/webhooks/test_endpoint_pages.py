@@ -1,7 +1,10 @@
-"""Merchants' endpoints in the back office: sent again, tested, recovered, switched off and on."""
+"""Merchants' endpoints in the back office: every verb, its permission and its audit record."""
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +22,8 @@ from webhooks.models import MerchantDelivery, WebhookEndpoint
 
 LOOKS = ("view_merchantdelivery", "view_webhookendpoint")
 MENDS = (*LOOKS, "change_merchantdelivery", "change_webhookendpoint")
+ROTATES = (*LOOKS, "rotate_webhookendpoint_secret")
+DELETES = (*LOOKS, "delete_webhookendpoint")
 
 
 @pytest.fixture
@@ -153,7 +158,152 @@ def test_it_is_disabled_with_words_and_enabled_again(endpoint: str) -> None:
     assert audited(endpoint, user) == ["webhook_endpoint.disabled", "webhook_endpoint.updated"]
 
 
-@pytest.mark.parametrize("name", ["send_test", "recover", "disable", "enable"])
+def test_what_is_changed_is_changed_and_the_rest_stays(endpoint: str) -> None:
+    client, user = staff(*MENDS)
+    row = WebhookEndpoint.objects.get(pk=endpoint)
+    page = client.get(verb(endpoint, "change_endpoint")).text
+    assert row.url in page
+    assert "order.*" in page
+    asked: dict[str, object] = {
+        "url": row.url,
+        "event_types": "payment.settled, refund.*\norder.placed",
+        "description": "books",
+    }
+    assert "It is changed" in said(client, verb(endpoint, "change_endpoint"), asked)
+    changed = WebhookEndpoint.objects.get(pk=endpoint)
+    assert changed.event_types == ["order.placed", "payment.settled", "refund.*"]
+    assert (changed.url, changed.description, changed.status) == (row.url, "books", "enabled")
+    assert "Nothing was changed" in said(client, verb(endpoint, "change_endpoint"), asked)
+    assert audited(endpoint, user) == ["webhook_endpoint.updated"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"url": "https://169.254.169.254/latest"}, "url", "not on the public internet"),
+        ({"url": "http://127.0.0.1:5432/"}, "url", "Use one of the ports"),
+        ({"url": "nonsense"}, "url", "begins with https://"),
+        ({"event_types": "payment settled!"}, "event_types", "is no event type"),
+        ({"event_types": " "}, "event_types", "This field is required"),
+        ({"description": "x" * 501}, "description", "at most 500 characters"),
+    ],
+)
+def test_a_refusal_stands_at_its_field_and_nothing_is_changed(
+    endpoint: str, changes: dict[str, object], field: str, words: str
+) -> None:
+    client, user = staff(*MENDS)
+    good: dict[str, object] = {
+        "url": "http://93.184.216.34/other",
+        "event_types": "*",
+        "description": "",
+    }
+    answer = client.post(verb(endpoint, "change_endpoint"), good | changes)
+    assert any(words in error for error in answer.context["form"].errors[field])
+    assert words in html.unescape(answer.text)
+    assert WebhookEndpoint.objects.get(pk=endpoint).url == "http://93.184.216.34/"
+    assert audited(endpoint, user) == []
+
+
+def secret_in(page: str) -> str:
+    (found,) = re.findall(r"whsec_[A-Za-z0-9+/=]+", html.unescape(page))
+    return str(found)
+
+
+def ticket_of(client: Client, endpoint_id: str) -> str:
+    (found,) = re.findall(
+        r'name="ticket" value="([^"]+)"', client.get(verb(endpoint_id, "rotate_secret")).text
+    )
+    return html.unescape(found)
+
+
+def test_a_new_secret_is_shown_once_and_the_old_one_signs_until_the_overlap_ends(
+    endpoint: str,
+) -> None:
+    client, user = staff(*ROTATES)
+    old = endpoints.secrets_of(WebhookEndpoint.objects.get(pk=endpoint), now=datetime.now(UTC))
+    asked = {"ticket": ticket_of(client, endpoint), "overlap": "72"}
+    answer = client.post(verb(endpoint, "rotate_secret"), asked)
+    assert "no-store" in answer["Cache-Control"]
+    secret = secret_in(answer.text)
+    row = WebhookEndpoint.objects.get(pk=endpoint)
+    moment = datetime.now(UTC)
+    assert endpoints.secrets_of(row, now=moment + timedelta(hours=71)) == [secret, *old]
+    assert endpoints.secrets_of(row, now=moment + timedelta(hours=73)) == [secret]
+    again = client.post(verb(endpoint, "rotate_secret"), asked).text
+    assert "changed meanwhile" in again
+    page = client.get(reverse("admin:webhooks_webhookendpoint_change", args=[endpoint])).text
+    assert "whsec_" not in again + page
+    assert endpoints.secrets_of(WebhookEndpoint.objects.get(pk=endpoint), now=moment)[0] == secret
+    assert audited(endpoint, user) == ["webhook_endpoint.secret_rotated"]
+    record = AuditEvent.objects.get(
+        stream_id=endpoint, event_type="webhook_endpoint.secret_rotated"
+    )
+    assert json.loads(record.body)["overlap_seconds"] == 72 * 3600
+    assert secret not in record.body
+
+
+def test_without_an_overlap_the_old_secret_ends_at_once(endpoint: str) -> None:
+    client, _ = staff(*ROTATES)
+    asked = {"ticket": ticket_of(client, endpoint), "overlap": "0"}
+    secret = secret_in(client.post(verb(endpoint, "rotate_secret"), asked).text)
+    row = WebhookEndpoint.objects.get(pk=endpoint)
+    assert endpoints.secrets_of(row, now=row.updated_at) == [secret]
+    for wrong in ({"overlap": "24"}, {"overlap": "24", "ticket": "x"}):
+        assert "not complete" in client.post(verb(endpoint, "rotate_secret"), wrong).text
+    refused = client.post(verb(endpoint, "rotate_secret"), {**asked, "overlap": "9999"}).context[
+        "form"
+    ]
+    assert "overlap" in refused.errors
+
+
+def test_the_secret_of_a_live_endpoint_needs_a_permission_of_its_own(now: datetime) -> None:
+    with log.acting_as(ACTOR):
+        made, _ = endpoints.create(
+            owner=f"mer_{secrets.token_hex(6)}",
+            livemode=True,
+            url="https://93.184.216.34/",
+            event_types=["*"],
+            now=now,
+        )
+    client, _ = staff(*ROTATES)
+    assert client.get(verb(made.id, "rotate_secret")).status_code == 403
+    trusted, _ = staff(*ROTATES, "see_live_webhookendpoint_secret")
+    assert trusted.get(verb(made.id, "rotate_secret")).status_code == 200
+
+
+def test_a_deleted_one_is_gone_for_the_merchant_and_its_deliveries_stay(endpoint: str) -> None:
+    client, user = staff(*DELETES)
+    row = WebhookEndpoint.objects.get(pk=endpoint)
+    said(client, verb(endpoint, "delete_endpoint"), {"reason": " "})
+    assert WebhookEndpoint.objects.get(pk=endpoint).status == "enabled"
+    words: dict[str, object] = {"reason": "moved to another shop"}
+    assert "It is deleted" in said(client, verb(endpoint, "delete_endpoint"), words)
+    with pytest.raises(endpoints.EndpointNotFound):
+        endpoints.get(owner=row.owner, livemode=False, endpoint_id=endpoint, now=datetime.now(UTC))
+    assert len(deliveries(endpoint)) == 3
+    assert audited(endpoint, user) == ["webhook_endpoint.deleted"]
+    record = AuditEvent.objects.get(stream_id=endpoint, event_type="webhook_endpoint.deleted")
+    assert record.reason == "moved to another shop"
+
+
+VERBS = (
+    *("send_test", "recover", "disable", "enable"),
+    *("change_endpoint", "rotate_secret", "delete_endpoint"),
+)
+
+
+@pytest.mark.parametrize("name", ["change_endpoint", "rotate_secret", "delete_endpoint"])
+def test_each_verb_has_a_permission_of_its_own(endpoint: str, name: str) -> None:
+    held = {"change_endpoint": MENDS, "rotate_secret": ROTATES, "delete_endpoint": DELETES}
+    for verb_name, permissions in held.items():
+        client, _ = staff(*permissions)
+        page = client.get(reverse("admin:webhooks_webhookendpoint_change", args=[endpoint])).text
+        allowed = verb_name == name
+        assert (verb(endpoint, name) in page) == allowed
+        assert client.get(verb(endpoint, name)).status_code == (200 if allowed else 403)
+
+
+@pytest.mark.parametrize("name", VERBS)
 def test_who_may_only_look_sees_no_button_and_reaches_no_verb(endpoint: str, name: str) -> None:
     client, user = staff(*LOOKS)
     page = client.get(reverse("admin:webhooks_webhookendpoint_change", args=[endpoint])).text
@@ -181,4 +331,5 @@ def test_a_deleted_or_absent_one_has_no_verbs(endpoint: str, now: datetime) -> N
     with log.acting_as(ACTOR):
         endpoints.delete(owner=owner, livemode=False, endpoint_id=endpoint, now=now)
     for one in (endpoint, "we_none"):
-        assert client.get(verb(one, "disable")).status_code == 404
+        for name in ("disable", "change_endpoint"):
+            assert client.get(verb(one, name)).status_code == 404

@@ -150,6 +150,36 @@ def test_after_a_rotation_the_old_secret_signs_for_a_day(owner: str, now: dateti
     assert endpoints.secrets_of(row, now=now + timedelta(hours=24)) == [new]
 
 
+@pytest.mark.parametrize("hours", [0, 1, 168])
+def test_the_overlap_of_a_rotation_is_what_was_asked_for(
+    owner: str, now: datetime, hours: int
+) -> None:
+    view, old = create(owner, now)
+    which: dict[str, object] = {"owner": owner, "livemode": True, "endpoint_id": view.id}
+    with log.acting_as(ACTOR):
+        new = endpoints.rotate_secret(**which, overlap=timedelta(hours=hours), now=now)  # type: ignore[arg-type]
+        for wrong in (timedelta(seconds=-1), timedelta(days=7, seconds=1)):
+            with pytest.raises(endpoints.EndpointInvalid) as refusal:
+                endpoints.rotate_secret(**which, overlap=wrong, now=now)  # type: ignore[arg-type]
+            assert refusal.value.field == "overlap"
+    row = WebhookEndpoint.objects.get(pk=view.id)
+    ends = now + timedelta(hours=hours)
+    moment = timedelta(microseconds=1)
+    assert endpoints.secrets_of(row, now=ends - moment) == ([new, old] if hours else [new])
+    assert endpoints.secrets_of(row, now=ends) == [new]
+
+
+def test_of_two_who_saw_the_same_endpoint_one_makes_a_new_secret(owner: str, now: datetime) -> None:
+    view, _ = create(owner, now)
+    which: dict[str, object] = {"owner": owner, "livemode": True, "endpoint_id": view.id}
+    later = now + timedelta(seconds=1)
+    with log.acting_as(ACTOR):
+        new = endpoints.rotate_secret(**which, unchanged_since=view.updated_at, now=later)  # type: ignore[arg-type]
+        with pytest.raises(endpoints.EndpointInvalid, match="changed meanwhile"):
+            endpoints.rotate_secret(**which, unchanged_since=view.updated_at, now=later)  # type: ignore[arg-type]
+    assert endpoints.secrets_of(WebhookEndpoint.objects.get(pk=view.id), now=later)[0] == new
+
+
 def test_switching_off_gives_up_what_is_open_and_tells_the_owner(
     owner: str, now: datetime, aggregate: str
 ) -> None:

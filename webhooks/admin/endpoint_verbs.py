@@ -1,4 +1,4 @@
-"""What staff may do with a merchant's endpoint: test it, recover it, switch it off and on.
+"""What staff may do with a merchant's endpoint: all that the merchant may.
 
 Mental model: a button is shown where the endpoint's status allows the verb; the page asks for the
 permission, and webhooks.redelivery, webhooks.recovery or webhooks.endpoints decides.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -18,17 +19,28 @@ from unfold.decorators import action
 
 from audit import log
 from webhooks import endpoints, recovery, redelivery
-from webhooks.admin.endpoint_forms import DisableForm, RecoverForm
+from webhooks.admin.endpoint_forms import (
+    DeleteForm,
+    DisableForm,
+    EndpointForm,
+    RecoverForm,
+    RotateSecretForm,
+)
 from webhooks.admin.reading import now, staff
-from webhooks.admin.verbs import Verb, form_of, may, require, verb_page
+from webhooks.admin.verbs import Done, ShownSecret, Verb, form_of, may, require, verb_page
 from webhooks.models import WebhookEndpoint
 
 CHANGE = "webhooks.change_webhookendpoint"
+DELETE = "webhooks.delete_webhookendpoint"
+ROTATE = "webhooks.rotate_webhookendpoint_secret"
+# With the secret of a live endpoint one can tell a merchant that it was paid.
+LIVE_SECRET = "webhooks.see_live_webhookendpoint_secret"  # noqa: S105
 SEND_AGAIN = "webhooks.change_merchantdelivery"
 
+_ALWAYS = {"change_endpoint", "rotate_secret", "delete_endpoint"}
 _VERBS_BY_STATUS = {
-    WebhookEndpoint.Status.ENABLED: {"send_test", "recover", "disable"},
-    WebhookEndpoint.Status.DISABLED: {"enable"},
+    WebhookEndpoint.Status.ENABLED: {"send_test", "recover", "disable"} | _ALWAYS,
+    WebhookEndpoint.Status.DISABLED: {"enable"} | _ALWAYS,
     WebhookEndpoint.Status.DELETED: set[str](),
 }
 
@@ -36,10 +48,24 @@ _VERBS_BY_STATUS = {
 class EndpointVerbs(ModelAdmin):
     """The verbs of an endpoint's page; mixed into its admin class."""
 
-    actions_detail = ("send_test", "recover", "disable", "enable")
+    actions_detail = (
+        "send_test",
+        "recover",
+        "change_endpoint",
+        "rotate_secret",
+        "disable",
+        "enable",
+        "delete_endpoint",
+    )
 
     def has_change_endpoint_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may(request, CHANGE)
+
+    def has_rotate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may(request, ROTATE)
+
+    def has_delete_endpoint_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may(request, DELETE)
 
     def has_send_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may(request, SEND_AGAIN)
@@ -60,11 +86,12 @@ class EndpointVerbs(ModelAdmin):
     def send_test(self, request: HttpRequest, object_id: str) -> HttpResponse:
         endpoint = _endpoint(request, object_id, CHANGE)
 
-        def act() -> tuple[str, str]:
+        def act() -> Done:
             with log.acting_as(staff(request)):
                 made = redelivery.send_test(**_own(endpoint), now=now())
             url = reverse("admin:webhooks_merchantdelivery_change", args=[made.id])
-            return "It is on its way. Load this page again to see the answer.", url
+            words = "It is on its way. Load this page again to see the answer."
+            return Done(message=words, url=url)
 
         return verb_page(
             request,
@@ -76,7 +103,7 @@ class EndpointVerbs(ModelAdmin):
                 "listens to. Its page shows the answer.",
                 facts=_facts(endpoint),
             ),
-            form=form_of(request),
+            form=form_of(request, forms.Form),
             act=act,
             back_url=_page_of(endpoint),
         )
@@ -89,7 +116,7 @@ class EndpointVerbs(ModelAdmin):
         form = RecoverForm(given if "since" in given else None)
         here = reverse("admin:webhooks_webhookendpoint_recover", args=[endpoint.pk])
 
-        def act() -> tuple[str, str]:
+        def act() -> Done:
             since = form.cleaned_data["since"]
             with log.acting_as(staff(request)):
                 found = recovery.recover(
@@ -101,8 +128,8 @@ class EndpointVerbs(ModelAdmin):
             words = f"{found.recovered} queued, {found.missing} of them never promised before."
             if found.has_more:
                 asked = urlencode({"since": since.strftime("%Y-%m-%dT%H:%M:%S")})
-                return f"{words} There are more.", f"{here}?{asked}"
-            return words, _page_of(endpoint)
+                return Done(message=f"{words} There are more.", url=f"{here}?{asked}")
+            return Done(message=words, url=_page_of(endpoint))
 
         return verb_page(
             request,
@@ -130,12 +157,13 @@ class EndpointVerbs(ModelAdmin):
         endpoint = _endpoint(request, object_id, CHANGE)
         form = form_of(request, DisableForm)
 
-        def act() -> tuple[str, str]:
+        def act() -> Done:
             with log.acting_as(staff(request)):
                 endpoints.disable(
                     endpoint_id=endpoint.pk, reason=form.cleaned_data["reason"], now=now()
                 )
-            return "It is disabled, and what waited for it is discarded.", _page_of(endpoint)
+            words = "It is disabled, and what waited for it is discarded."
+            return Done(message=words, url=_page_of(endpoint))
 
         return verb_page(
             request,
@@ -157,10 +185,11 @@ class EndpointVerbs(ModelAdmin):
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         endpoint = _endpoint(request, object_id, CHANGE)
 
-        def act() -> tuple[str, str]:
+        def act() -> Done:
             with log.acting_as(staff(request)):
                 endpoints.update(**_own(endpoint), enabled=True, now=now())
-            return "It is enabled. Recover what it missed if need be.", _page_of(endpoint)
+            words = "It is enabled. Recover what it missed if need be."
+            return Done(message=words, url=_page_of(endpoint))
 
         return verb_page(
             request,
@@ -172,7 +201,117 @@ class EndpointVerbs(ModelAdmin):
                 "missed is not sent by itself.",
                 facts=(*_facts(endpoint), ("Disabled because", endpoint.disabled_reason)),
             ),
-            form=form_of(request),
+            form=form_of(request, forms.Form),
+            act=act,
+            back_url=_page_of(endpoint),
+        )
+
+    @action(
+        description="Change",
+        url_path="change-endpoint",
+        icon="edit",
+        permissions=["change_endpoint"],
+    )
+    def change_endpoint(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        endpoint = _endpoint(request, object_id, CHANGE)
+        before = {
+            "url": endpoint.url,
+            "event_types": list(endpoint.event_types),
+            "description": endpoint.description,
+        }
+        form = form_of(request, EndpointForm, before)
+
+        def act() -> Done:
+            wanted = {name: form.cleaned_data[name] for name in form.changed_data}
+            if not wanted:
+                return Done(message="Nothing was changed.", url=_page_of(endpoint))
+            with log.acting_as(staff(request)):
+                endpoints.update(**_own(endpoint), **wanted, now=now())
+            return Done(message="It is changed.", url=_page_of(endpoint))
+
+        return verb_page(
+            request,
+            self,
+            verb=Verb(
+                title="Change this endpoint",
+                button="Change",
+                intro="What waits goes to the new address, too, under the same secret.",
+                facts=_facts(endpoint),
+            ),
+            form=form,
+            act=act,
+            back_url=_page_of(endpoint),
+        )
+
+    @action(
+        description="Rotate secret",
+        url_path="rotate-secret",
+        icon="lock_reset",
+        permissions=["rotate"],
+    )
+    def rotate_secret(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        endpoint = _endpoint(request, object_id, ROTATE)
+        if endpoint.livemode:
+            require(request, LIVE_SECRET)
+        form = form_of(request, RotateSecretForm)
+
+        def act() -> Done:
+            with log.acting_as(staff(request)):
+                secret = endpoints.rotate_secret(
+                    **_own(endpoint),
+                    overlap=form.cleaned_data["overlap"],
+                    unchanged_since=form.seen,
+                    now=now(),
+                )
+            return Done(
+                message="The endpoint has a new secret",
+                url=_page_of(endpoint),
+                keys=(ShownSecret(label="Signing secret", key=secret),),
+            )
+
+        return verb_page(
+            request,
+            self,
+            verb=Verb(
+                title="Give this endpoint a new secret",
+                button="Rotate",
+                intro="The new one is shown once. Until the old one ends, every request carries a "
+                "signature of both. An overlap that is under way ends now.",
+                facts=_facts(endpoint),
+            ),
+            form=form,
+            act=act,
+            back_url=_page_of(endpoint),
+            ticket=endpoint.updated_at.isoformat(),
+        )
+
+    @action(
+        description="Delete",
+        url_path="delete-endpoint",
+        icon="delete",
+        permissions=["delete_endpoint"],
+    )
+    def delete_endpoint(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        endpoint = _endpoint(request, object_id, DELETE)
+        form = form_of(request, DeleteForm)
+
+        def act() -> Done:
+            with log.acting_as(staff(request), reason=form.cleaned_data["reason"]):
+                endpoints.delete(**_own(endpoint), now=now())
+            return Done(message="It is deleted. Its deliveries stay.", url=_page_of(endpoint))
+
+        return verb_page(
+            request,
+            self,
+            verb=Verb(
+                title="Delete this endpoint",
+                button="Delete for good",
+                intro="Nothing is sent there any more, what waits is discarded, and it does not "
+                "come back. Its deliveries stay readable here.",
+                facts=_facts(endpoint),
+                danger=True,
+            ),
+            form=form,
             act=act,
             back_url=_page_of(endpoint),
         )

@@ -1,8 +1,9 @@
 """Merchants' endpoints in the back office, and every delivery and attempt to reach them.
 
 Mental model: pages to look at, with the verbs that merchants have in the API as well: send again,
-recover, test, switch off and on. Each is one call of webhooks.redelivery, webhooks.recovery or
-webhooks.endpoints, audited under the person's name. How an endpoint is doing stands on top.
+recover, test, change, rotate, switch off and on, delete. Each is one call of webhooks.redelivery,
+webhooks.recovery or webhooks.endpoints, audited under the person's name. How an endpoint is doing
+stands on top.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -20,7 +22,7 @@ from audit import log
 from webhooks import redelivery, tallies
 from webhooks.admin.endpoint_verbs import SEND_AGAIN, EndpointVerbs
 from webhooks.admin.reading import ReadingRoom, Rows, moment_text, now, staff
-from webhooks.admin.verbs import Verb, form_of, may, require, verb_page
+from webhooks.admin.verbs import Done, Verb, form_of, may, require, verb_page
 from webhooks.models import DeliveryAttempt, MerchantDelivery, WebhookEndpoint
 
 # More than this at once is recovered by time, on the endpoint's page.
@@ -95,7 +97,7 @@ class MerchantDeliveryAdmin(ReadingRoom):
             raise Http404(f"There is no delivery {object_id!r}.")
         endpoint, here = delivery.endpoint, _delivery_url(object_id)
 
-        def act() -> tuple[str, str]:
+        def act() -> Done:
             with log.acting_as(staff(request)):
                 redelivery.resend(
                     owner=endpoint.owner,
@@ -104,7 +106,7 @@ class MerchantDeliveryAdmin(ReadingRoom):
                     delivery_id=delivery.pk,
                     now=now(),
                 )
-            return "It is sent again now.", here
+            return Done(message="It is sent again now.", url=here)
 
         return verb_page(
             request,
@@ -120,7 +122,7 @@ class MerchantDeliveryAdmin(ReadingRoom):
                     ("What became of it", delivery.status),
                 ),
             ),
-            form=form_of(request),
+            form=form_of(request, forms.Form),
             act=act,
             back_url=here,
         )
@@ -128,7 +130,7 @@ class MerchantDeliveryAdmin(ReadingRoom):
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(EndpointVerbs, ReadingRoom):
-    """Merchants' endpoints and how they are doing; merchants make them through the API."""
+    """Merchants' endpoints and how they are doing; new ones are made on the merchant's page."""
 
     list_display = ("id", "owner", "url", "livemode", "state", "failures_in_a_row", "failing_since")
     list_filter = ("status", "livemode")

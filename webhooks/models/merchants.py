@@ -56,6 +56,10 @@ class WebhookEndpoint(models.Model):
         db_table = "webhooks_endpoint"
         verbose_name = "merchant endpoint"
         ordering = ("-id",)
+        permissions = (
+            ("rotate_webhookendpoint_secret", "Can give a merchant's endpoint a new secret"),
+            ("see_live_webhookendpoint_secret", "Can be shown the new secret of a live endpoint"),
+        )
         indexes = (models.Index(fields=("owner", "livemode", "id"), name="webhook_endpoint_owner"),)
         constraints = (
             models.CheckConstraint(

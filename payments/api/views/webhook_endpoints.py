@@ -20,7 +20,7 @@ from payments.api.once import answer_once, clock
 from payments.api.pagination import list_object, read_query
 from payments.api.serializers import (
     CreateWebhookEndpointBody,
-    NoParametersBody,
+    RotateWebhookSecretBody,
     UpdateWebhookEndpointBody,
 )
 from payments.api.views.base import SecretKeyView
@@ -92,15 +92,15 @@ class WebhookEndpointSecret(SecretKeyView):
 
     @schema.rotate_webhook_secret
     def post(self, request: Request, endpoint_id: str) -> Response:
-        """Make a new secret; the old one signs too for 24 hours."""
-        validated(NoParametersBody, request.data)
+        """Make a new secret; the old one signs too until the overlap ends."""
+        values = validated(RotateWebhookSecretBody, request.data)
         # Looked up before the key is claimed: an address without an endpoint leaves no key behind.
         with refusals():
             endpoints.get(**_owner(request), endpoint_id=endpoint_id, now=clock())
         return answer_once(
             request,
             operation="webhook_endpoints.rotate_secret",
-            parameters={"endpoint": endpoint_id},
+            parameters={"endpoint": endpoint_id, **values},
         )
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.payments.api.conftest import Api, error_of
-from tests.payments.shop import new_key
+from tests.payments.api.test_scopes import with_scopes
+from tests.payments.shop import Shop, new_key
 from webhooks.models import EndpointHour, MerchantDelivery
 
 
@@ -126,3 +127,63 @@ def test_another_merchants_and_an_absent_one_are_the_same_404(
             another_api.post(f"{path}/test"),
         ]
         assert [answer.status_code for answer in answers] == [404] * 5
+
+
+def test_each_post_does_its_work_once_per_key(api: Api, endpoint: str) -> None:
+    key = new_key()
+    first, second = [api.post(f"{endpoint}/test", idempotency_key=key) for _ in range(2)]
+    assert second["Idempotent-Replayed"] == "true"
+    assert first.json() == second.json()
+    made = first.json()["id"]
+    assert [one["id"] for one in api.get(f"{endpoint}/deliveries").json()["data"]] == [made]
+    end(made, "dead")
+    key = new_key()
+    resend = f"{endpoint}/deliveries/{made}/resend"
+    assert api.post(resend, idempotency_key=key).json()["status"] == "pending"
+    end(made, "dead")
+    again = api.post(resend, idempotency_key=key)
+    assert (again["Idempotent-Replayed"], again.json()["status"]) == ("true", "pending")
+    assert api.get(f"{endpoint}/deliveries/{made}").json()["status"] == "dead"
+    key, since = new_key(), (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    recover = f"{endpoint}/recover"
+    assert api.post(recover, {"since": since}, idempotency_key=key).json()["recovered"] == 1
+    end(made, "dead")
+    again = api.post(recover, {"since": since}, idempotency_key=key)
+    assert (again["Idempotent-Replayed"], again.json()["recovered"]) == ("true", 1)
+    assert api.get(f"{endpoint}/deliveries/{made}").json()["status"] == "dead"
+
+
+def test_a_key_is_good_for_one_of_the_posts_only(api: Api, endpoint: str) -> None:
+    key = new_key()
+    made = api.post(f"{endpoint}/test", idempotency_key=key).json()["id"]
+    since = {"since": (datetime.now(UTC) - timedelta(hours=1)).isoformat()}
+    for path, body in (
+        (f"{endpoint}/deliveries/{made}/resend", None),
+        (f"{endpoint}/recover", since),
+        (f"{endpoint}/rotate_secret", None),
+    ):
+        refused = api.post(path, body, idempotency_key=key)
+        assert (refused.status_code, error_of(refused)["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_restricted_key_sends_again_with_the_scope_to_change_and_not_with_that_to_read(
+    shop: Shop, api: Api, endpoint: str
+) -> None:
+    made = api.post(f"{endpoint}/test").json()["id"]
+    since = {"since": (datetime.now(UTC) - timedelta(hours=1)).isoformat()}
+    posts = (
+        (f"{endpoint}/test", None),
+        (f"{endpoint}/deliveries/{made}/resend", None),
+        (f"{endpoint}/recover", since),
+        (f"{endpoint}/rotate_secret", None),
+    )
+    reader = with_scopes(shop, "webhook_endpoints:read", "events:read", "payments:write")
+    assert reader.get(f"{endpoint}/deliveries/{made}").status_code == 200
+    for path, body in posts:
+        refused = reader.post(path, body)
+        assert (refused.status_code, error_of(refused)["code"]) == (403, "scope_missing")
+        assert error_of(refused)["required_scope"] == "webhook_endpoints:write"
+    assert len(api.get(f"{endpoint}/deliveries").json()["data"]) == 1
+    writer = with_scopes(shop, "webhook_endpoints:write")
+    for path, body in posts:
+        assert writer.post(path, body).status_code in (200, 201)
