@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
 from audit import log
@@ -37,6 +38,9 @@ STRAINED_PART = 4
 BODY_BYTES_MAX = 256 * 1024
 
 ACTOR = log.Actor(type="job", id="merchant_webhooks")
+
+logger = structlog.get_logger(__name__)
+
 Status = MerchantDelivery.Status
 
 
@@ -99,7 +103,7 @@ def claim(*, now: datetime, limit: int, strained_limit: int | None = None) -> li
     return [
         claimed
         for row in rows
-        if (claimed := _prepare(row, strained=strained[row.pk], now=now)) is not None
+        if (claimed := _prepare_alone(row, strained=strained[row.pk], now=now)) is not None
     ]
 
 
@@ -212,6 +216,21 @@ def _give_up(claimed: ClaimedDelivery, reason: str, *, now: datetime) -> None:
     with transaction.atomic(), log.acting_as(ACTOR):
         if _close(claimed, Status.DEAD, reason, now=now):
             announce_death(claimed, reason, now=now)
+
+
+def _prepare_alone(
+    row: MerchantDelivery, *, strained: bool, now: datetime
+) -> ClaimedDelivery | None:
+    """`_prepare`, so that one that cannot be closed just now does not cost the others their turn:
+    it is left to its lease.
+    """
+    try:
+        return _prepare(row, strained=strained, now=now)
+    except OperationalError as error:
+        if not retries.is_transient(error):
+            raise
+        logger.warning("delivery.close_met_another", delivery=row.pk)
+        return None
 
 
 def _prepare(row: MerchantDelivery, *, strained: bool, now: datetime) -> ClaimedDelivery | None:

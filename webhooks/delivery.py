@@ -14,6 +14,7 @@ sent again under the same webhook-id, which is what the merchant deduplicates by
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -24,7 +25,16 @@ import structlog
 from django.db import InterfaceError, OperationalError, transaction
 
 from audit import log
-from webhooks import claims, endpoints, health, redelivery, retries, transport, wakeup
+from webhooks import (
+    claims,
+    destinations,
+    endpoints,
+    health,
+    redelivery,
+    retries,
+    transport,
+    wakeup,
+)
 from webhooks.claims import ClaimedDelivery, claim
 from webhooks.doorbell import Doorbell
 from webhooks.handlers import EventView, patterns_covering
@@ -44,12 +54,17 @@ __all__ = [
 GONE = 410
 # How long a look for more work may be away while requests are open and no bell rings.
 LOOK_SECONDS = 0.25
+# An answer that met another transaction (a deadlock, a lock that is held) is stored again, after
+# the answers of others; then it is left to its lease.
+RECORD_TRIES = 3
 
 logger = structlog.get_logger(__name__)
 
 Status = MerchantDelivery.Status
 Clock = Callable[[], datetime]
 Send = Callable[..., transport.Answer]
+_Answering = Future[transport.Answer]
+_Running = dict[_Answering, ClaimedDelivery]
 
 
 def fan_out(event: EventView, *, now: datetime) -> None:
@@ -80,7 +95,7 @@ def send(
         livemode=claimed.livemode,
         headers=claimed.headers,
         body=claimed.body,
-        **options,
+        **{"resolver": destinations.resolver_for(claimed.event.owner), **options},
     )
 
 
@@ -119,7 +134,8 @@ def deliver(
     database.
     """
     made, rested_at = 0, 0.0
-    running: dict[Future[transport.Answer], ClaimedDelivery] = {}
+    running: _Running = {}
+    tries: Counter[_Answering] = Counter()
     senders = claims.senders()
     threads = senders.healthy + senders.strained
     with ExitStack() as stack:
@@ -143,27 +159,42 @@ def deliver(
                 rested_at = 2 * time.monotonic() - began
             if running:
                 bell.wait(LOOK_SECONDS)
-                for future in [future for future in running if future.done()]:
-                    _record_alone(running.pop(future), future, now=clock())
-                    made += 1
+                made += _record_answers(running, tries, clock)
             elif idle_pause_seconds is None or stopping():
                 return made
             else:
                 bell.wait(idle_pause_seconds)
 
 
+def _record_answers(running: _Running, tries: Counter[_Answering], clock: Clock) -> int:
+    """Store the answers that have come; returns for how many requests there is no more to do."""
+    ended = 0
+    for future in [future for future in running if future.done()]:
+        tries[future] += 1
+        last = tries[future] == RECORD_TRIES
+        if _record_alone(running[future], future, last=last, now=clock()):
+            del running[future], tries[future]
+            ended += 1
+    return ended
+
+
 def _record_alone(
-    claimed: ClaimedDelivery, future: Future[transport.Answer], *, now: datetime
-) -> None:
+    claimed: ClaimedDelivery, future: _Answering, *, last: bool, now: datetime
+) -> bool:
     """`record`, so that one answer that cannot be stored does not cost the answers of the others,
-    which would be sent again. Its lease runs out, which counts as an interruption.
+    which would be sent again. Its lease runs out, which counts as an interruption. False when it
+    is worth another try and this was not the `last`.
     """
     try:
         record(claimed, future.result(), now=now)
-    except (OperationalError, InterfaceError):
-        raise  # nothing can be stored
+    except (OperationalError, InterfaceError) as error:
+        if not retries.is_transient(error):
+            raise  # nothing can be stored
+        logger.warning("delivery.record_met_another", delivery=claimed.id, last=last)
+        return last
     except Exception:
         logger.exception("delivery.not_recorded", delivery=claimed.id)
+    return True
 
 
 def replay(delivery_ids: Collection[str], *, actor: log.Actor, now: datetime) -> int:

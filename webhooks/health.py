@@ -50,9 +50,11 @@ def store(
 ) -> tuple[bool, Streak | None]:
     """Store an answer with its delivery, its attempt and its endpoint's health, in one statement.
 
-    Whether it came from the holder of the current fence (otherwise only the attempt is completed),
-    and the streak of failures that it is part of. In the caller's transaction, which also gets the
-    announcement of a streak that has lasted for a day, once, and of the success that ends it.
+    Whether it came from the holder of the current fence and lease (otherwise only the attempt is
+    completed, and one that is complete stays as it is, so an answer that is stored twice counts
+    once), and the streak of failures that it is part of. In the caller's transaction, which also
+    gets the announcement of a streak that has lasted for a day, once, and of the success that ends
+    it.
     """
     pause_seconds = retries.throttle_seconds(
         answer.status,
@@ -60,7 +62,7 @@ def store(
     )
     with connection.cursor() as cursor:
         cursor.execute(
-            _STORE,
+            _PATIENCE + _STORE,
             {
                 "id": claimed.id,
                 "fence": claimed.fence,
@@ -81,6 +83,7 @@ def store(
                 "oldest_hour": now - HOURS_KEPT,
             },
         )
+        cursor.nextset()
         row = cursor.fetchone()
     if row is None:
         return False, None
@@ -101,6 +104,8 @@ def store(
     return True, streak
 
 
+# One thread stores all answers: where a lock is held it comes back later rather than waiting long.
+_PATIENCE = "SET LOCAL lock_timeout = '1s';"
 # The average forgets half with every answer: one of ten seconds is noticed at once, and two or
 # three quick ones make up for it.
 _STORE = """
@@ -110,6 +115,7 @@ _STORE = """
             due_at = %(due_at)s::timestamptz,
             finished_at = CASE WHEN %(due_at)s::timestamptz IS NULL THEN %(now)s END
         WHERE id = %(id)s AND fence = %(fence)s AND status IN ('pending', 'retrying')
+          AND lease_until IS NOT NULL
         RETURNING endpoint_id
     ), logged AS (
         UPDATE webhooks_delivery_attempt SET
@@ -117,7 +123,7 @@ _STORE = """
                            WHEN %(succeeded)s THEN 'succeeded' ELSE 'failed' END,
             address = %(address)s, duration_ms = %(ms)s, response_status = %(answered)s,
             response_body = %(body)s, error = %(error)s
-        WHERE delivery_id = %(id)s AND number = %(fence)s
+        WHERE delivery_id = %(id)s AND number = %(fence)s AND outcome = 'started'
     ), counted AS (
         INSERT INTO webhooks_endpoint_hour AS known (endpoint_id, hour, succeeded, failed)
         SELECT endpoint_id, %(hour)s, (%(succeeded)s)::int, (NOT %(succeeded)s)::int FROM settled

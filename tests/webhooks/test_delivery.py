@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import psycopg
 import pytest
 import standardwebhooks
 from django.db import connection
 from pytest_django import Settings
+from structlog.testing import capture_logs
 
 from audit import log
 from tests.webhooks.conftest import ACTOR, drain_outbox, emit
@@ -342,6 +346,80 @@ def test_an_answer_that_cannot_be_stored_costs_no_other_answer(
     assert (row_of(good).status, row_of(bad).status) == ("delivered", "pending")
     (again,) = claim_of(bad, now + timedelta(seconds=61))
     assert delivery.record(again, OK, now=now + timedelta(seconds=61))
+
+
+def stored_elsewhere(endpoint_id: str) -> DeliveryAttempt:
+    return DeliveryAttempt.objects.get(delivery__endpoint_id=endpoint_id)
+
+
+def test_an_answer_whose_row_is_held_costs_no_other_answer_and_is_left_to_its_lease(
+    owner: str,
+    aggregate: str,
+    now: datetime,
+    receiver: Receiver,
+    second_connection: psycopg.Connection,
+) -> None:
+    held, _ = endpoint(owner, f"{receiver.url}?held", now)
+    free, _ = endpoint(owner, receiver.url, now)
+    promised(owner, aggregate, now)
+    with second_connection.transaction():
+        second_connection.execute(
+            "SELECT FROM webhooks_endpoint_health WHERE endpoint_id = %s FOR UPDATE", [held]
+        )
+        assert delivery.deliver(clock=lambda: now, stopping=lambda: False) == 2
+        assert (row_of(free).status, row_of(held).status) == ("delivered", "pending")
+        assert stored_elsewhere(held).outcome == "started"
+    later = now + timedelta(seconds=61)
+    (again,) = claim_of(held, later)
+    assert delivery.record(again, OK, now=later)
+    assert len(receiver.requests) == 2
+
+
+def test_an_answer_that_loses_a_deadlock_is_stored_a_moment_later(
+    owner: str,
+    aggregate: str,
+    now: datetime,
+    receiver: Receiver,
+    second_connection: psycopg.Connection,
+) -> None:
+    endpoint_id, _ = endpoint(owner, receiver.url, now)
+    promised(owner, aggregate, now)
+    delivery_id, has_lock = row_of(endpoint_id).pk, threading.Event()
+
+    def meet() -> None:
+        """Hold what the answer takes second, and ask for what it takes first."""
+        with contextlib.suppress(psycopg.errors.DeadlockDetected), second_connection.transaction():
+            second_connection.execute(
+                "SELECT FROM webhooks_endpoint_health WHERE endpoint_id = %s FOR UPDATE",
+                [endpoint_id],
+            )
+            has_lock.set()
+            wait_for_a_waiter(second_connection)
+            second_connection.execute(
+                "SELECT FROM webhooks_merchant_delivery WHERE id = %s FOR UPDATE", [delivery_id]
+            )
+
+    meeting = threading.Thread(target=meet)
+    meeting.start()
+    assert has_lock.wait(30)
+    with capture_logs() as said:
+        assert delivery.deliver(clock=lambda: now, stopping=lambda: False) == 1
+    meeting.join()
+    row = row_of(endpoint_id)
+    assert (row.status, row.attempts, row.interruptions) == ("delivered", 1, 0)
+    assert stored_elsewhere(endpoint_id).outcome == "succeeded"
+    assert len(receiver.requests) == 1
+    met = [entry for entry in said if entry["event"] == "delivery.record_met_another"]
+    assert [(entry["delivery"], entry["last"]) for entry in met] == [(delivery_id, False)]
+
+
+def wait_for_a_waiter(watching: psycopg.Connection) -> None:
+    """Until somebody waits for a lock that this connection holds."""
+    deadline = time.monotonic() + 30
+    waiters = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    while watching.execute(waiters).fetchone() is None:
+        assert time.monotonic() < deadline, "nobody ever waited"
+        time.sleep(0.01)
 
 
 def test_an_endpoint_whose_secret_cannot_be_read_holds_up_no_other(
