@@ -21,7 +21,7 @@ from django.db.models import F
 
 from audit import log
 from audit.encryption import DecryptionFailed
-from webhooks import deaths, endpoints, events, retries, signing
+from webhooks import deaths, endpoints, events, given_up, retries, signing
 from webhooks.handlers import EventView
 from webhooks.models import MerchantDelivery, WebhookEndpoint
 
@@ -176,7 +176,9 @@ _CLAIM = """
 
 
 def announce_death(claimed: ClaimedDelivery, reason: str, *, now: datetime) -> None:
-    """Say that a held delivery has become a dead letter, in the transaction that made it one."""
+    """Say that a held delivery has become a dead letter, in the transaction that made it one: to
+    staff, and to its merchant.
+    """
     event = claimed.event
     deaths.announce(
         kind="merchant",
@@ -190,6 +192,14 @@ def announce_death(claimed: ClaimedDelivery, reason: str, *, now: datetime) -> N
             ("webhook_endpoint", claimed.endpoint_id),
             (event.aggregate_type, event.aggregate_id),
         ],
+        now=now,
+    )
+    given_up.tell_owner(
+        endpoint_id=claimed.endpoint_id,
+        delivery_id=claimed.id,
+        event=event,
+        attempts=claimed.attempts + 1,
+        reason=reason,
         now=now,
     )
 

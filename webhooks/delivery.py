@@ -29,6 +29,7 @@ from webhooks import (
     claims,
     destinations,
     endpoints,
+    given_up,
     health,
     redelivery,
     retries,
@@ -77,6 +78,8 @@ def fan_out(event: EventView, *, now: datetime) -> None:
         status=WebhookEndpoint.Status.ENABLED,
         event_types__overlap=sorted(patterns_covering(event.type)),
     )
+    if event.type == given_up.EVENT:
+        listening = listening.exclude(pk=event.aggregate_id)
     promised = [
         MerchantDelivery(endpoint_id=endpoint_id, event_id=event.id, due_at=now, created_at=now)
         for endpoint_id in listening.values_list("pk", flat=True)

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from webhooks import wakeup
+from webhooks import given_up, wakeup
 from webhooks.endpoints import EndpointInvalid
 from webhooks.models import DomainEvent, MerchantDelivery, WebhookEndpoint
 from webhooks.redelivery import TEST_EVENT, audit, enabled_endpoint, living_endpoint
@@ -150,6 +150,7 @@ def _missing(endpoint: WebhookEndpoint, since: datetime) -> QuerySet[DomainEvent
     return (
         own.filter(_asked_for(endpoint.event_types), pk__gt=last_older, created_at__gte=since)
         .exclude(type=TEST_EVENT)
+        .exclude(type=given_up.EVENT, aggregate_id=endpoint.pk)
         .exclude(Exists(promised))
     )
 

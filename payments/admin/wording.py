@@ -199,6 +199,7 @@ EVENTS: dict[str, str] = {
     "breaker.closed": "calls to the provider go out again",
     "endpoint.disabled": "an address for webhooks was switched off",
     "endpoint.test": "a test event was sent to an address for webhooks",
+    "endpoint.delivery_failed": "a webhook to an address was given up",
     "endpoint.failing": "an address for webhooks has taken nothing for a day",
     "endpoint.recovered": "an address for webhooks takes deliveries again",
     "dead_letter.added": "something waits for a person",

@@ -90,6 +90,7 @@ class EndpointHealth(models.Model):
     average_ms = models.IntegerField(default=0, db_default=0)
     throttled_until = models.DateTimeField(null=True)
     warned_at = models.DateTimeField(null=True)
+    failure_told_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "webhooks_endpoint_health"
