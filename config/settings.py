@@ -293,6 +293,11 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
         "every_seconds": 3600.0,
     },
     {
+        "name": "delete_old_deliveries",
+        "function": "webhooks.retention.delete_old",
+        "every_seconds": 300.0,
+    },
+    {
         "name": "delete_old_notifications",
         "function": "payments.notifications.retention.delete_old",
         "every_seconds": 3600.0,
@@ -318,6 +323,8 @@ FLORIN_SENDERS: list[str] = [
 # Full months of providers' events that are kept as they came; their keys are kept for ever. Failed
 # tries, and notifications that ended, are kept as long.
 FLORIN_INBOX_RETENTION_MONTHS = env.int("FLORIN_INBOX_RETENTION_MONTHS", 13)
+# Deliveries to merchants and to handlers that ended are kept for so many days, events for ever.
+FLORIN_DELIVERY_RETENTION_DAYS = env.int("FLORIN_DELIVERY_RETENTION_DAYS", 400)
 # Exact "host:port" pairs outside the public internet that may receive webhooks. Empty by default.
 FLORIN_WEBHOOK_ALLOWED_HOSTS: list[str] = env.list("FLORIN_WEBHOOK_ALLOWED_HOSTS", [])
 # Requests to merchants that one sending process has open at a time, in all and per endpoint.

@@ -16,10 +16,11 @@ class WebhooksConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks of our settings and what key rotation re-encrypts."""
         from audit import encryption
+        from webhooks import partitions, retention
         from webhooks.handlers import check_settings
-        from webhooks.partitions import check_retention
 
         checks.register(check_settings)
-        checks.register(check_retention)
+        checks.register(partitions.check_retention)
+        checks.register(retention.check_retention)
         encryption.register("webhooks.WebhookEndpoint", "secret")
         encryption.register("webhooks.WebhookEndpoint", "previous_secret")

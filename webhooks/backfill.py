@@ -6,6 +6,9 @@ which begin with their time, so nothing outside the range is read. A portion loc
 streams, looks again, writes, and commits by itself; what is promised already is passed over, so a
 run that was cut off is mended by running it again. From then on the drains do as with any event.
 
+The promises to a handler go long after they were kept (webhooks.retention), and then nobody can
+tell which there were: events as old as those are refused.
+
 A handler that blocks has been told that it never sees an event after a later one of its stream.
 So what precedes an event it has done is left out, and counted as `overtaken`; PostgreSQL refuses
 such a row too. A handler that skips has no such promise: its past may come after its present.
@@ -20,7 +23,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from audit import log
-from webhooks import lanes, wakeup
+from webhooks import lanes, retention, wakeup
 from webhooks.handlers import Handler, by_name
 from webhooks.keys_in_time import first_id, id_after, moment_of
 from webhooks.models import DomainEvent, EventDelivery
@@ -70,7 +73,8 @@ def backfill(
     Yields after each committed portion, of `portion` events at most, so the caller sets the pace;
     whoever stops in between has promised what was counted. Two audit records: ordered, and ended
     with the counts. Safe beside emitters, drains and another run. Not in a transaction. Raises
-    UnknownHandler, and ValueError for a range that is empty, lacks a zone or has not settled.
+    UnknownHandler, and ValueError for a range that is empty, lacks a zone, has not settled, or
+    reaches back to promises that have been deleted.
     """
     handler = _checked(handler_name, since=since, until=until, now=clock())
     _audit(handler, "ordered", since, until, {}, actor=actor, now=clock())
@@ -102,7 +106,18 @@ def _checked(name: str, *, since: datetime, until: datetime, now: datetime) -> H
             "`until` has to be two minutes ago or earlier: an event of the last moments may not "
             "be committed yet, and would be left out."
         )
+    _refuse_deleted(handler, first_id("evt", since))
     return handler
+
+
+def _refuse_deleted(handler: Handler, event_id: str) -> None:
+    """Raises ValueError for an event that may have been promised before."""
+    last = retention.promises_deleted_until(handler.name)
+    if event_id <= last:
+        raise ValueError(
+            f"Promises to {handler.name} were deleted after their time, up to {moment_of(last)}; "
+            "nobody can tell any more which events it has had. Begin later."
+        )
 
 
 def _portions(
@@ -122,8 +137,11 @@ def _portions(
             if write:
                 _lock_lanes(ids)
             verdicts = _verdicts(handler, ids, end)
+            missing = [one for one, verdict in verdicts.items() if verdict == "promised"]
+            if missing:
+                _refuse_deleted(handler, min(missing))  # what is missing may have gone just now
             if write:
-                _promise(handler, verdicts, now=clock())
+                _promise(handler, missing, now=clock())
         fresh = [verdict for event_id, verdict in verdicts.items() if event_id not in ahead]
         ahead = {event_id for event_id in ahead | set(verdicts) if event_id > ids[-1]}
         tally = Tally(
@@ -190,9 +208,8 @@ def _as_like(pattern: str) -> str:
     return pattern.replace("_", r"\_").replace("*", "%")
 
 
-def _promise(handler: Handler, verdicts: Mapping[str, str], *, now: datetime) -> None:
-    """Write the missing deliveries as webhooks_emit would have, in the order of the verdicts."""
-    missing = [event_id for event_id, verdict in verdicts.items() if verdict == "promised"]
+def _promise(handler: Handler, missing: list[str], *, now: datetime) -> None:
+    """Write the missing deliveries as webhooks_emit would have, in the order that is given."""
     events = DomainEvent.objects.in_bulk(missing)
     EventDelivery.objects.bulk_create(
         [

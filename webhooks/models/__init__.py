@@ -24,7 +24,7 @@ from webhooks.models.merchants import (
     MerchantDelivery,
     WebhookEndpoint,
 )
-from webhooks.models.outbox import DomainEvent, EventDelivery, EventStream
+from webhooks.models.outbox import DeletedPromises, DomainEvent, EventDelivery, EventStream
 from webhooks.models.questions import InboxQuestion
 from webhooks.models.samples import FlowMinute, QueueSample
 from webhooks.models.sweeping import Heartbeat, PeriodicJob
@@ -33,6 +33,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterRun",
     "DeadLetterRunPortion",
+    "DeletedPromises",
     "DeliveryAttempt",
     "DomainEvent",
     "DrainFootprint",

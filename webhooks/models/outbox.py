@@ -135,3 +135,19 @@ class EventDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_id} to {self.handler}"
+
+
+class DeletedPromises(models.Model):
+    """Up to which event the promises to a handler have been deleted after their time, in part.
+
+    Written by the database's function alone.
+    """
+
+    handler = models.TextField(primary_key=True)
+    last_event_id = models.TextField()
+
+    class Meta:
+        db_table = "webhooks_deleted_promises"
+
+    def __str__(self) -> str:
+        return f"{self.handler} up to {self.last_event_id}"
