@@ -183,6 +183,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
 }
+# Celery's own, which also says that it lives.
+CELERY_BEAT_SCHEDULER = "webhooks.beat:Scheduler"
 # A second way to completion should no sweeper run; a message nobody took in time is worth nothing.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
@@ -212,6 +214,7 @@ FLORIN_EVENT_HANDLERS: list[dict[str, Any]] = [
         "function": "payments.notifications.writing.tell_of_event",
         "types": [
             "dead_letter.added",
+            "request.given_up",
             "payment.contradicted",
             "review.opened",
             "dispute.opened",
@@ -225,6 +228,8 @@ FLORIN_EVENT_HANDLERS: list[dict[str, Any]] = [
 ]
 # Applies one stored provider event to its payment, inside the drain's transaction.
 FLORIN_INBOX_APPLY = "payments.actions.apply_provider_event.apply_provider_event"
+# Says of a provider account whether it is one of live mode.
+FLORIN_INBOX_IS_LIVE = "payments.actions.provider_accounts.is_live"
 # Jobs the sweeper runs when their row in PostgreSQL says so: {"name", "function", "every_seconds"}.
 FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
     {

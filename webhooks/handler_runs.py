@@ -9,19 +9,21 @@ gets a savepoint of its own, and only what the raising one did is undone.
        |                                                          |--discard--> discarded
        |--held behind a failed or dead one (policy block): pending, not due before it
 
-A failure is the handler's (it raised). An interruption is ours (the process was killed, two
-transactions met in a deadlock): counted apart, twenty are allowed. What is suspected of killing
-its process runs alone.
+The handlers of one event run in the order of FLORIN_EVENT_HANDLERS. That order says who begins, not
+who depends on whom: where one fails, or is held back by its policy, the others go on without it.
+
+A failure is the handler's: it raised, or its process died while it alone ran. An interruption is
+ours (others ran in the process that was killed, two transactions met in a deadlock): counted apart,
+twenty are allowed. What was interrupted once is suspected of killing its process and runs alone.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 import structlog
@@ -37,7 +39,8 @@ from webhooks.statements import check_constraints
 LANES_PER_TRANSACTION = 16
 DELIVERIES_PER_TRANSACTION = 128
 
-_CUT_OFF = "its process ended, or lost the database, while running it"
+_CUT_OFF = "its process ended, or lost the database, while running it or others with it"
+_DIED_ALONE = "its process ended while running it and nothing else"
 _EVENT_FIELDS = tuple(EventView.__dataclass_fields__)
 
 logger = structlog.get_logger(__name__)
@@ -89,16 +92,14 @@ def run_due_lanes(result: DrainResult, *, now: datetime) -> bool:
     suspects = {row.lane for row in rows if row.interruptions and row.is_due(now)}
     suspects.update(interruptions)
     if suspects:  # what may kill this process runs alone, so that it takes nobody along
-        locked = {min(suspects)}
-        lanes.leave_footprints(locked, now=now)
-        groups = _groups(row for row in rows if row.lane in locked)
-        _run_suspect(groups, interruptions.get(min(suspects), 0), result, now=now)
-    else:
-        lanes.leave_footprints(locked, now=now)
+        lane = min(suspects)
+        of_lane = [row for row in rows if row.lane == lane]
+        _run_alone(lane, of_lane, interruptions.get(lane), result, now=now)
+        return True
+    with lanes.run_on(locked, now=now):
         if not _run_together(rows, now=now):
-            rows = [row for group in _groups(rows) for row in _run_group(group, result, now=now)]
+            rows = list(_run_one_by_one(rows, result, now=now))
         _mark_done([row.id for row in rows], result, now=now)
-    lanes.erase_footprints(locked)
     return True
 
 
@@ -120,10 +121,12 @@ def _lock_due_lanes(registered: Collection[str], *, now: datetime) -> set[str]:
 
 
 def _load(locked: Collection[str], registered: Collection[str], *, now: datetime) -> list[_Row]:
-    """What is due on the locked lanes, and what blocks there, per handler by seq.
+    """What is due on the locked lanes, and what blocks there, by seq and then in the order of
+    `registered`.
 
     A new statement, so it sees everything that was committed before the locks were taken.
     """
+    names = list(registered)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -135,9 +138,9 @@ def _load(locked: Collection[str], registered: Collection[str], *, now: datetime
             WHERE d.lane = ANY(%s) AND d.handler = ANY(%s)
               AND d.status IN ('pending', 'failed', 'dead')
               AND (d.due_at <= %s OR d.policy = 'block' AND d.status <> 'pending')
-            ORDER BY d.lane, d.handler, d.seq LIMIT %s
+            ORDER BY d.lane, d.seq, array_position(%s::text[], d.handler) LIMIT %s
             """,
-            [list(locked), list(registered), now, DELIVERIES_PER_TRANSACTION],
+            [list(locked), names, now, names, DELIVERIES_PER_TRANSACTION],
         )
         return [_row(values) for values in cursor.fetchall()]
 
@@ -146,11 +149,6 @@ def _row(values: tuple[Any, ...]) -> _Row:
     event = dict(zip(_EVENT_FIELDS, values[9:], strict=True))
     event["payload"] = json.loads(event["payload"])
     return _Row(EventView(**event), *values[:9])
-
-
-def _groups(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
-    for _, group in groupby(rows, key=lambda row: (row.lane, row.handler)):
-        yield list(group)
 
 
 def _run_together(rows: list[_Row], *, now: datetime) -> bool:
@@ -172,38 +170,85 @@ def _run_together(rows: list[_Row], *, now: datetime) -> bool:
     return True
 
 
-def _run_group(group: list[_Row], result: DrainResult, *, now: datetime) -> Iterator[_Row]:
-    """Run one handler's due deliveries of one stream by seq; yields those that went well."""
-    for row in group:
+def _run_one_by_one(rows: list[_Row], result: DrainResult, *, now: datetime) -> Iterator[_Row]:
+    """Run the due deliveries in their order; yields those that went well. One that did not holds
+    its handler's later ones of the stream, if its policy is to block.
+    """
+    held: set[tuple[str, str]] = set()
+    for row in rows:
+        stream = (row.lane, row.handler)
+        if stream in held:
+            continue
         if row.is_due(now) and _run(row, result, now=now):
             yield row
         elif row.blocks:
             _hold_behind(row, now=now)
-            return
+            held.add(stream)
 
 
-def _run_suspect(
-    groups: Iterable[list[_Row]], interrupted: int, result: DrainResult, *, now: datetime
+def _run_alone(
+    lane: str,
+    rows: list[_Row],
+    interruptions: lanes.Interruptions | None,
+    result: DrainResult,
+    *,
+    now: datetime,
 ) -> None:
-    """Run the one delivery that an interrupted run would have begun with, or give it up."""
-    for row, *_ in groups:
-        if not row.is_due(now):
-            _hold_behind(row, now=now)
-            continue
-        if interrupted:
-            row.interruptions += interrupted
-            _remember(row, attempts.Outcome.INTERRUPTED, _CUT_OFF, "", now=now)
-            _rows_of(row).update(interruptions=row.interruptions)
-        if row.interruptions >= retries.INTERRUPTION_LIMIT:
-            reason = f"its process was interrupted {row.interruptions} times while running it"
-            _die(row, reason, "", result, now=now)
-        elif interrupted and row.interruptions > 1:
-            _postpone(row, "interrupted, tried again after a pause", "", result, now=now)
-        elif _run(row, result, now=now):
-            _mark_done([row.id], result, now=now)
-        if row.blocks and row.status != EventDelivery.Status.DONE:
-            _hold_behind(row, now=now)
+    """Run the next delivery of one lane and nothing else, after counting what went before."""
+    if interruptions:
+        _charge(rows, interruptions, result, now=now)
+    row = _next_due(rows, now=now)
+    if row is None:
+        lanes.erase_footprints([lane])
         return
+    with lanes.run_on([lane], alone=str(row.id), now=now):
+        if _run(row, result, now=now):
+            _mark_done([row.id], result, now=now)
+        elif row.blocks:
+            _hold_behind(row, now=now)
+
+
+def _next_due(rows: list[_Row], *, now: datetime) -> _Row | None:
+    """The first delivery that may run now; holds back what waits behind one that may not."""
+    held: set[str] = set()
+    for row in rows:
+        if row.handler in held:
+            continue
+        if row.is_due(now):
+            return row
+        if row.blocks:
+            _hold_behind(row, now=now)
+            held.add(row.handler)
+    return None
+
+
+def _charge(
+    rows: list[_Row], interruptions: lanes.Interruptions, result: DrainResult, *, now: datetime
+) -> None:
+    """Hold the runs that did not survive against what they ran: a death alone is a failure."""
+    for row in rows:
+        together = interruptions.together if row.is_due(now) else 0
+        deaths = interruptions.alone.get(str(row.id), 0)
+        if together:
+            row.interruptions += together
+            _remember(row, attempts.Outcome.INTERRUPTED, _CUT_OFF, "", now=now)
+        if deaths:
+            row.failures += deaths
+            _remember(row, attempts.Outcome.INTERRUPTED, _DIED_ALONE, "", now=now)
+            _fail(row, _DIED_ALONE, "", result, now=now)
+        elif together:
+            _pause_if_often_interrupted(row, result, now=now)
+
+
+def _pause_if_often_interrupted(row: _Row, result: DrainResult, *, now: datetime) -> None:
+    """The first time it is tried again at once."""
+    if row.interruptions >= retries.INTERRUPTION_LIMIT:
+        reason = f"its process was interrupted {row.interruptions} times while running it"
+        _die(row, reason, "", result, now=now)
+    elif row.interruptions > 1:
+        _postpone(row, "interrupted, tried again after a pause", "", result, now=now)
+    else:
+        _rows_of(row).update(interruptions=row.interruptions)
 
 
 def _run(row: _Row, result: DrainResult, *, now: datetime) -> bool:
@@ -232,6 +277,11 @@ def _record_exception(
         return
     row.failures += 1
     _remember(row, attempts.Outcome.FAILED, reason, trace, began=began, now=now)
+    _fail(row, reason, trace, result, now=now)
+
+
+def _fail(row: _Row, reason: str, trace: str, result: DrainResult, *, now: datetime) -> None:
+    """Try again later, or give it up, after a failure that is counted."""
     if row.failures >= retries.FAILURE_LIMIT:
         _die(row, reason, trace, result, now=now)
         return

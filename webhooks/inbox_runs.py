@@ -9,19 +9,24 @@ first inside that savepoint: it is there if, and only if, the effect is.
        |               asked, see webhooks.questions)
        |-----failed (apply raised: holds the lane) --third time--> dead --replay--> received
                                                                     |--discard--> discarded
+
+A process that died while it applied one event alone is a failure of that event. Where it applied
+several, each is only suspected and runs alone from then on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import structlog
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.utils.module_loading import import_string
 
 from audit import log
 from webhooks import attempts, deaths, lanes, retries
@@ -35,7 +40,8 @@ _FINISH = (
     " interruptions = %s, reason = %s, payment_id = %s, error = ''"
     " WHERE id = %s AND received_at = %s"
 )
-_CUT_OFF = "its process ended, or lost the database, while applying it"
+_CUT_OFF = "its process ended, or lost the database, while applying it or others with it"
+_DIED_ALONE = "its process ended while applying it and nothing else"
 
 logger = structlog.get_logger(__name__)
 
@@ -99,8 +105,13 @@ class _Row:
     interruptions: int
     backoff_seconds: float
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may kill its process: it runs alone, so that it takes nobody along."""
+        return self.interruptions > 0 or self.failures > 0
+
     def is_due(self, now: datetime) -> bool:
-        return self.due_at <= now
+        return self.status in InboxEvent.OPEN and self.due_at <= now
 
 
 def run_next_lane(apply: Apply, result: DrainResult, *, now: datetime) -> bool:
@@ -121,20 +132,40 @@ def _lock_next_lane(*, now: datetime) -> str | None:
 
 
 def _drain_lane(lane: str, apply: Apply, result: DrainResult, *, now: datetime) -> None:
-    interrupted = lanes.interruptions_of([lane]).get(lane, 0)
-    lanes.leave_footprints([lane], now=now)
+    interruptions = lanes.interruptions_of([lane]).get(lane)
     rows = _load(lane, now=now)
+    if interruptions:
+        rows = _with_accused(rows, interruptions)
+        _charge(rows, interruptions, result, now=now)
+    portion = _portion(rows, now=now)
+    alone = portion[0].view.id if _runs_alone(portion, now=now) else ""
+    with lanes.run_on([lane], alone=alone, now=now):
+        for row in portion:
+            if row.is_due(now):
+                _run(row, apply, result, now=now)
+            if row.status == Status.FAILED:
+                _hold_behind(row, now=now)
+                break
+
+
+def _runs_alone(portion: list[_Row], *, now: datetime) -> bool:
+    return bool(portion) and portion[0].is_due(now) and portion[0].is_suspect
+
+
+def _portion(rows: list[_Row], *, now: datetime) -> list[_Row]:
+    """What one transaction runs: everything up to the next suspect, or that one alone. What has
+    died meanwhile is left out, and what is failed and not due ends it.
+    """
+    portion: list[_Row] = []
     for row in rows:
-        suspect = interrupted > 0 or row.interruptions > 0
-        if row.is_due(now):
-            _run_counting_interruptions(row, interrupted, apply, result, now=now)
-            interrupted = 0
-        if row.status == Status.FAILED:
-            _hold_behind(row, now=now)
-            break
-        if suspect:  # what may kill this process runs alone, so that it takes nobody along
-            break
-    lanes.erase_footprints([lane])
+        if row.status not in InboxEvent.OPEN:
+            continue
+        if not row.is_due(now):
+            return [*portion, row]
+        if row.is_suspect:
+            return portion or [row]
+        portion.append(row)
+    return portion
 
 
 def _load(lane: str, *, now: datetime) -> list[_Row]:
@@ -177,19 +208,42 @@ def _row(event: InboxEvent) -> _Row:
     )
 
 
-def _run_counting_interruptions(
-    row: _Row, interrupted: int, apply: Apply, result: DrainResult, *, now: datetime
+def _with_accused(rows: list[_Row], interruptions: lanes.Interruptions) -> list[_Row]:
+    """`rows`, and what ran alone on their lane without being due: a deferred event whose provider
+    was asked.
+    """
+    missing = set(interruptions.alone).difference(row.view.id for row in rows)
+    accused = InboxEvent.objects.filter(pk__in=missing, status__in=InboxEvent.OPEN)
+    return sorted([*rows, *map(_row, accused)], key=lambda row: row.arrival)
+
+
+def _charge(
+    rows: list[_Row], interruptions: lanes.Interruptions, result: DrainResult, *, now: datetime
 ) -> None:
-    row.interruptions += interrupted
-    if interrupted:
-        _remember(row, attempts.Outcome.INTERRUPTED, _CUT_OFF, "", now=now)
+    """Hold the runs that did not survive against what they ran: a death alone is a failure."""
+    for row in rows:
+        together = interruptions.together if row.is_due(now) else 0
+        deaths = interruptions.alone.get(row.view.id, 0)
+        if together:
+            row.interruptions += together
+            _remember(row, attempts.Outcome.INTERRUPTED, _CUT_OFF, "", now=now)
+        if deaths:
+            row.failures += deaths
+            _remember(row, attempts.Outcome.INTERRUPTED, _DIED_ALONE, "", now=now)
+            _fail(row, _DIED_ALONE, "", result, now=now)
+        elif together:
+            _pause_if_often_interrupted(row, result, now=now)
+
+
+def _pause_if_often_interrupted(row: _Row, result: DrainResult, *, now: datetime) -> None:
+    """The first time it is tried again at once."""
     if row.interruptions >= retries.INTERRUPTION_LIMIT:
         reason = f"its process was interrupted {row.interruptions} times while applying it"
         _die(row, reason, "", result, now=now)
-    elif interrupted and row.interruptions > 1:
+    elif row.interruptions > 1:
         _postpone(row, "interrupted, tried again after a pause", "", result, now=now)
     else:
-        _run(row, apply, result, now=now)
+        stored(row.view.id, row.view.received_at).update(interruptions=row.interruptions)
 
 
 def waiting(inbox_id: str) -> InboxEventView | None:
@@ -207,10 +261,16 @@ def run_waiting(inbox_id: str, apply: Apply, *, now: datetime) -> str:
     event = InboxEvent.objects.get(pk=inbox_id)
     if event.status != Status.DEFERRED:
         return event.status
-    row, interrupted = _row(event), lanes.interruptions_of([lane]).get(lane, 0)
-    lanes.leave_footprints([lane], now=now)
-    _run_counting_interruptions(row, interrupted, apply, DrainResult(), now=now)
-    lanes.erase_footprints([lane])
+    row, result = _row(event), DrainResult()
+    if interruptions := lanes.interruptions_of([lane]).get(lane):
+        others = [other for other in _load(lane, now=now) if other.view.id != inbox_id]
+        accused = _with_accused([row, *others], interruptions)
+        _charge(accused, interruptions, result, now=now)
+    if row.status == Status.DEFERRED:
+        with lanes.run_on([lane], alone=inbox_id, now=now):
+            _run(row, apply, result, now=now)
+    else:
+        lanes.erase_footprints([lane])
     return row.status
 
 
@@ -300,6 +360,11 @@ def _record_exception(
         return
     row.failures += 1
     _remember(row, attempts.Outcome.FAILED, reason, trace, began=began, now=now)
+    _fail(row, reason, trace, result, now=now)
+
+
+def _fail(row: _Row, reason: str, trace: str, result: DrainResult, *, now: datetime) -> None:
+    """Try again later, or give it up, after a failure that is counted."""
     if row.failures >= retries.FAILURE_LIMIT:
         _die(row, reason, trace, result, now=now)
         return
@@ -347,11 +412,17 @@ def _die(row: _Row, reason: str, trace: str, result: DrainResult, *, now: dateti
             row_id=event.id,
             what=f"{event.event_type} from {event.provider}",
             reason=reason,
-            livemode=True,  # only payments knows better; what may be real money is treated so
+            livemode=_is_live(event.account_id),
             about="inbox_event",
             references=[("inbox_event", event.id), ("provider_event", event.event_id)],
             now=now,
         )
+
+
+def _is_live(account_id: str) -> bool:
+    """The mode of a provider account, which only the business knows."""
+    is_live: Callable[[str], bool] = import_string(settings.FLORIN_INBOX_IS_LIVE)
+    return is_live(account_id)
 
 
 def _save(row: _Row, status: Status, reason: str, trace: str, **times: datetime | None) -> None:

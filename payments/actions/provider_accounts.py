@@ -184,6 +184,12 @@ def account_for_payment(
     return requested
 
 
+def is_live(account_id: str) -> bool:
+    """Whether an account is one of live mode; what we do not know may be real money, so: True."""
+    modes = ProviderAccount.objects.filter(pk=account_id).values_list("livemode", flat=True)
+    return modes.first() is not False
+
+
 def accounts_of(merchant: Merchant, livemode: bool) -> QuerySet[ProviderAccount]:
     """What the merchant may know: all accounts of its own, and the platform's active ones while
     it has no active one itself, because its payments go through those.

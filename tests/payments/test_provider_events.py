@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from audit.log import Actor
+from payments.actions import provider_accounts
 from payments.models import Payment
 from tests.payments.shop import Shop
-from webhooks.models import InboxEvent
+from webhooks import inbox, retries
+from webhooks.models import DomainEvent, InboxEvent
 
 
 def statuses(shop: Shop) -> list[str]:
@@ -201,6 +204,42 @@ def test_an_event_with_other_money_is_held_for_review(shop: Shop, wrong: dict[st
     shop.receive(event)
     shop.drain()
     assert shop.payment(payment.pk).state == "in_review"
+
+
+@pytest.mark.parametrize("livemode", [False, True], ids=["test", "live"])
+def test_a_death_is_announced_in_the_mode_of_its_account(shop: Shop, livemode: bool) -> None:
+    account = provider_accounts.create_provider_account(
+        provider="sandbox",
+        name="Another",
+        livemode=livemode,
+        merchant=shop.merchant,
+        secret_key=shop.sandbox_key,
+        publishable_key="",
+        webhook_secrets=[],
+        api_base="",
+        actor=Actor(type="system", id="test"),
+        now=shop.now(),
+    )
+    received = inbox.receive(
+        provider="sandbox",
+        account_id=account.pk,
+        event_id=f"sbe_unreadable_{account.pk}",
+        event_type="payment.captured",
+        subject=f"unreadable_{account.pk}",
+        raw=b"no event",
+        headers={},
+        received_at=shop.now(),
+    )
+    for _ in range(retries.FAILURE_LIMIT):
+        shop.drain()
+        shop.ahead_by(minutes=2)
+    assert InboxEvent.objects.get(pk=received.id).status == "dead"
+    announced = DomainEvent.objects.get(aggregate_id=f"inbox:{received.id}")
+    assert announced.livemode is livemode
+
+
+def test_where_an_account_is_unknown_its_money_may_be_real() -> None:
+    assert provider_accounts.is_live("pacc_nobody")
 
 
 def forged_capture(shop: Shop, payment: Payment) -> dict[str, Any]:

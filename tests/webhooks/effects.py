@@ -34,6 +34,15 @@ def of(handler: str, aggregate: str) -> list[int]:
         return [seq for (seq,) in cursor.fetchall()]
 
 
+def in_order(aggregate: str) -> list[tuple[str, int]]:
+    """Handler and seq of each effect on `aggregate`, in the order in which they had it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT handler, seq FROM test_effect WHERE aggregate = %s ORDER BY id", [aggregate]
+        )
+        return cursor.fetchall()
+
+
 def blocking_handler(event: EventView, *, now: datetime) -> None:
     _handle("blocking", event)
 
@@ -51,7 +60,13 @@ def _handle(handler: str, event: EventView) -> None:
         time.sleep(event.payload["sleep_seconds"])
     if "kill" in event.payload:
         os.kill(os.getpid(), signal.SIGKILL)
-    if event.payload.get("trouble_at", event.seq) == event.seq and event.aggregate_id in trouble:
+    if "cut_off" in event.payload:
+        connection.connection.close()
+    concerned = (
+        event.payload.get("trouble_at", event.seq) == event.seq
+        and event.payload.get("trouble_for", handler) == handler
+    )
+    if concerned and event.aggregate_id in trouble:
         raise trouble[event.aggregate_id]
 
 

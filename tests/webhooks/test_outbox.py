@@ -11,7 +11,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from pytest_django import Settings
 
 from tests.webhooks import effects
-from tests.webhooks.conftest import ACTOR, drain_outbox, emit
+from tests.webhooks.conftest import ACTOR, HANDLERS, drain_outbox, emit
 from tests.webhooks.counting import statements_sent
 from webhooks import lanes, outbox, retries
 from webhooks.models import DomainEvent, EventDelivery
@@ -384,6 +384,40 @@ def test_a_skipping_suspect_does_not_hold_what_comes_later(aggregate: str, now: 
     emit(aggregate, now, type="order.placed")
     drain_outbox(now)
     assert effects.of("skipping", aggregate) == [2]
+
+
+@pytest.mark.parametrize("how", ["together", "one by one", "alone"])
+def test_the_handlers_of_an_event_run_in_the_order_of_the_setting(
+    aggregate: str, now: datetime, settings: Settings, how: str
+) -> None:
+    blocking, skipping, _ = HANDLERS
+    settings.FLORIN_EVENT_HANDLERS = [skipping, blocking]
+    for _ in range(2):
+        emit(aggregate, now, type="order.placed")
+    if how == "one by one":
+        failing = f"{aggregate}_failing"
+        emit(failing, now)
+        effects.trouble[failing] = ValueError("it spoils the batch")
+    if how == "alone":
+        lanes.leave_footprints([f"outbox:order:{aggregate}"], now=now)
+    drain_outbox(now)
+    assert effects.in_order(aggregate) == [
+        *(("skipping", 1), ("blocking", 1)),
+        *(("skipping", 2), ("blocking", 2)),
+    ]
+
+
+def test_a_handler_that_fails_is_overtaken_by_those_after_it_and_not_by_itself(
+    aggregate: str, now: datetime
+) -> None:
+    for _ in range(2):
+        emit(aggregate, now, type="order.placed", trouble_for="blocking", trouble_at=1)
+    effects.trouble[aggregate] = ValueError("not yet")
+    drain_outbox(now)
+    assert effects.in_order(aggregate) == [("skipping", 1), ("skipping", 2)]
+    effects.trouble.clear()
+    drain_outbox(now + timedelta(minutes=1))
+    assert effects.of("blocking", aggregate) == [1, 2]
 
 
 def test_handlers_unknown_to_this_process_are_left_to_another(

@@ -32,6 +32,8 @@ class DrainFootprint(models.Model):
     run_id = models.UUIDField()
     worker = models.TextField()
     started_at = models.DateTimeField()
+    alone = models.TextField(db_default="")  # the row, where it is the only one of the run
+    server_started_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "webhooks_drain_footprint"
