@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,10 +14,11 @@ from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from payments.api.backpressure import Pressure
+from payments.api.backpressure import WEBHOOK_RETRY_AFTER_SECONDS, Pressure
 from payments.errors import ErrorCode, FlorinError
 from payments.models import Payment, ProviderOperation
-from tests.payments.api.conftest import Api, payment_body
+from tests.payments.api.conftest import Api, error_of, payment_body
+from tests.payments.api.test_provider_webhooks_over_http import Sender
 from tests.payments.ill_provider import recover
 from tests.payments.shop import Shop
 from webhooks import inbox
@@ -35,10 +37,16 @@ def overdue_operation(shop: Shop) -> str:
 
 def refused_after_a_look(ask: Callable[[], Any]) -> Any:
     """Ask until a look has found what is wrong: at most two looks, one each second."""
+    return until((429, 503), ask)
+
+
+def until(statuses: int | tuple[int, ...], ask: Callable[[], Any]) -> Any:
+    """Ask until the answer has one of these statuses; the last answer after ten seconds."""
+    wanted = (statuses,) if isinstance(statuses, int) else statuses
     deadline = time.monotonic() + 10
     while True:
         answer = ask()
-        if answer.status_code in (429, 503) or time.monotonic() > deadline:
+        if answer.status_code in wanted or time.monotonic() > deadline:
             return answer
         time.sleep(0.1)
 
@@ -118,6 +126,24 @@ def test_news_that_waits_too_long_is_a_sign(ask: str, setting: str, code: ErrorC
             refusal = after_looks(pressure, clock, lambda: getattr(pressure, ask)(*arguments))
             assert (refusal.code if refusal else None) == expected
             assert refusal is None or refusal.retry_after_seconds
+
+
+@override_settings(FLORIN_WEBHOOK_BUSY_INBOX_SECONDS=1800.0)
+def test_a_webhook_gets_503_and_leaves_no_row_while_the_inbox_is_late_and_is_taken_when_repeated(
+    shop: Shop, late_news: None
+) -> None:
+    sender = Sender(shop)
+    raw = json.dumps(sender.event(shop.created().pk)).encode()
+    before = sender.stored()
+    refused = until(503, lambda: sender.post(raw, {}))  # without a signature none would be stored
+    assert refused.status_code == 503
+    answer = sender.post(raw)
+    assert (answer.status_code, error_of(answer)["code"]) == (503, "service_unavailable")
+    assert answer["Retry-After"] == str(WEBHOOK_RETRY_AFTER_SECONDS)
+    assert sender.stored() == before
+    shop.drain()
+    assert until(200, lambda: sender.post(raw)).content == b'{"received":true}'
+    assert sender.stored() == before + 1
 
 
 def test_it_looks_at_most_once_a_second_with_one_query() -> None:
