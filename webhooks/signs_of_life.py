@@ -5,7 +5,8 @@ after a broker that went away and came back. Its process says nothing about that
 a message that any other worker may have taken. So each worker has a queue of its own; a thread of
 its main process puts a letter there every few seconds, a process of its pool reads it and writes
 the worker's row. A row that grows old belongs to a worker that is deaf or hangs; it is restarted by
-whoever supervises it (`manage.py check_liveness`). At most one letter waits in a queue.
+whoever supervises it (`manage.py check_liveness`). At most one letter waits in a queue. Sweepers,
+streams and beats write their rows by their work: a pass, a look, a message that went out.
 """
 
 from __future__ import annotations

@@ -189,6 +189,8 @@ def test_two_beats_start_a_periodic_job_once_per_interval(
     with start("worker"), start("beat-1") as one, start("beat-2") as two:
         for beat in (one, two):
             wait_for(lambda beat=beat: "Sending due task sweep" in beat.log_path.read_text())  # type: ignore[misc]
+        beats = "SELECT count(*) FROM webhooks_heartbeat WHERE role = 'beat'"
+        wait_for(lambda: owner.execute(beats).fetchone() == (2,))
         before = len(ticks())
         wait_for(lambda: len(ticks()) >= before + 3)
     seconds = ticks()

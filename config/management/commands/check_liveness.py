@@ -22,7 +22,9 @@ from config.server_process import process_status
 from config.supervisor import SILENT
 from webhooks import signs_of_life
 
-ROLES = ("worker", "sweeper", "stream")
+ROLES = ("worker", "sweeper", "stream", "beat")
+# Those that work by messages alone.
+_NEED_THE_BROKER = ("worker", "beat")
 _BROKER_TIMEOUT_SECONDS = 2.0
 _START_TIME_FIELD = 19  # of process_status, in clock ticks since the machine started
 
@@ -31,7 +33,7 @@ class Command(BaseCommand):
     """Reads the arguments; the judgement stands in `silent_processes`."""
 
     help = (
-        "Exit with 3 when a worker or sweeper of this machine lives but has not worked for a "
+        "Exit with 3 when a process of this role lives on this machine but has not worked for a "
         "while, or when none has given a sign of life; for supervisors, systemd and containers."
     )
     requires_system_checks: list[str] = []
@@ -44,7 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         role, within = options["role"], options["within"]
-        if role == "worker" and not broker_answers():
+        if role in _NEED_THE_BROKER and not broker_answers():
             self.stdout.write("Cannot be told: the broker does not answer.")
             return
         try:
@@ -67,7 +69,7 @@ class Command(BaseCommand):
 
 
 def broker_answers() -> bool:
-    """Whether Redis answers this process, so that it should have answered the worker too."""
+    """Whether Redis answers this process, so that it should have answered them too."""
     client = redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=_BROKER_TIMEOUT_SECONDS,

@@ -166,6 +166,7 @@ def _programs(folder: Path, port: int, environment: Mapping[str, str]) -> list[P
             name="beat",
             command=processes.beat(schedule_file=folder / "beat-schedule"),
             environment=environment,
+            liveness_command=processes.manage("check_liveness", "beat"),
         ),
         Program(
             name="sweeper",
