@@ -24,6 +24,7 @@ from payments.actions.change import Clock
 from payments.actions.confirm_payment import confirm_payment
 from payments.actions.create_payment import create_payment
 from payments.actions.customers import create_customer, update_customer
+from payments.actions.given_up_requests import give_up_hopeless
 from payments.actions.increment_authorization import increment_authorization
 from payments.actions.refund_payment import refund_payment
 from payments.actions.remove_method import remove_payment_method
@@ -103,7 +104,10 @@ def _remember_refusal(claim: Claim, refusal: FlorinError, *, now: datetime) -> N
 
 
 def complete_requests(*, clock: Clock, limit: int = 20) -> int:
-    """Finish requests whose process died before it wrote anything; returns how many it took on."""
+    """Finish requests whose process died before it wrote anything; returns how many it took on.
+    Those that were taken on to no end are given up first.
+    """
+    give_up_hopeless(now=clock(), limit=limit)
     claims = idempotency.claim_unfinished(now=clock(), limit=limit)
     for claim in claims:
         row = IdempotencyKey.objects.get(pk=claim.row_id)

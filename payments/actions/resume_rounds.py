@@ -29,12 +29,12 @@ def resume_due(*, clock: Clock) -> int:
     """
     return work_by_account(
         due=_due_accounts(clock()),
-        pieces=lambda account_id: _pieces(account_id, clock),
+        pieces=lambda account_id: pieces_of(account_id, clock),
         job="resume_payments",
     )
 
 
-def _pieces(account_id: str, clock: Clock) -> Iterator[Piece]:
+def pieces_of(account_id: str, clock: Clock) -> Iterator[Piece]:
     """What is due for an account, each piece taken just before it is handed out."""
     while found := _due_operations(account_id, clock()):
         for operation_id in found:

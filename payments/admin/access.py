@@ -33,6 +33,7 @@ _PAYMENTS = (
     "evidencefile",
     "reviewcase",
     "paymentmethod",
+    "givenuprequest",
 )
 _MERCHANTS = (
     "merchant",
@@ -92,6 +93,7 @@ GROUPS: dict[str, set[str]] = {
         "payments.add_notificationrule",
         "payments.change_notificationrule",
         "payments.change_notification",
+        "payments.change_givenuprequest",
         "webhooks.view_*",
         "webhooks.change_deadletter",
         "webhooks.change_merchantdelivery",

@@ -116,6 +116,12 @@ _SHELVES: tuple[tuple[str, tuple[_Item, ...]], ...] = (
                 "webhooks.view_deadletterrun",
             ),
             (
+                "Requests given up",
+                "assignment_late",
+                "payments_givenuprequest_changelist",
+                "payments.view_givenuprequest",
+            ),
+            (
                 "News from providers",
                 "move_to_inbox",
                 "webhooks_inboxevent_changelist",

@@ -203,6 +203,7 @@ EVENTS: dict[str, str] = {
     "endpoint.failing": "an address for webhooks has taken nothing for a day",
     "endpoint.recovered": "an address for webhooks takes deliveries again",
     "dead_letter.added": "something waits for a person",
+    "request.given_up": "a merchant's request could not be carried out and waits for a person",
 }
 
 # What the audit trail of a payment holds beside its moves: title and tone.

@@ -205,8 +205,11 @@ def open_work(now: datetime) -> Iterator[Metric]:
         "payments_provideroperation WHERE finished_at IS NULL",
         [now],
     )
-    ((keys,),) = rows(
-        "SELECT count(*) FROM payments_idempotencykey WHERE recovery_point <> 'finished'", []
+    ((keys, given_up),) = rows(
+        "SELECT count(*), count(*) FILTER (WHERE recovery_point = 'started' "
+        "AND completion_due_at IS NULL) FROM payments_idempotencykey "
+        "WHERE recovery_point <> 'finished'",
+        [],
     )
     yield GaugeMetricFamily(
         "florin_provider_operations_open", "Calls without a known outcome.", value=operations
@@ -216,6 +219,9 @@ def open_work(now: datetime) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "florin_idempotency_keys_unfinished", "Requests not answered for good.", value=keys
+    )
+    yield GaugeMetricFamily(
+        "florin_requests_given_up", "Requests that wait for a person.", value=given_up
     )
 
 

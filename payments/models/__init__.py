@@ -12,7 +12,7 @@ from payments.models.customer import (
 )
 from payments.models.dispute import Dispute, EvidenceFile
 from payments.models.event_sweep import EventSweep, LostWebhooks
-from payments.models.idempotency import IdempotencyKey
+from payments.models.idempotency import GivenUpRequest, IdempotencyKey
 from payments.models.merchant import ApiKey, ApiKeyUse, Merchant, ProviderAccount
 from payments.models.notification import (
     Notification,
@@ -36,6 +36,7 @@ __all__ = [
     "Dispute",
     "EventSweep",
     "EvidenceFile",
+    "GivenUpRequest",
     "IdempotencyKey",
     "LostWebhooks",
     "Mandate",

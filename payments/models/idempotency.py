@@ -7,6 +7,8 @@ repeat gets the same one). Rules: payments.idempotency.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models import Q
 
@@ -80,3 +82,25 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} {self.recovery_point}"
+
+
+class _GivenUp(models.Manager["GivenUpRequest"]):
+    def get_queryset(self) -> models.QuerySet[GivenUpRequest]:
+        point = IdempotencyKey.RecoveryPoint.STARTED
+        waiting = super().get_queryset()
+        return waiting.filter(recovery_point=point, completion_due_at__isnull=True)
+
+
+class GivenUpRequest(IdempotencyKey):
+    """A request that the completer tried to the end: a person has to look. Nothing of it was done
+    (payments.actions.given_up_requests).
+    """
+
+    objects: ClassVar[_GivenUp] = _GivenUp()
+
+    class Meta:
+        proxy = True
+        verbose_name = "given-up request"
+
+    def __str__(self) -> str:
+        return f"{self.operation} of {self.merchant_id}"

@@ -58,6 +58,8 @@ def _mode(event: EventView) -> str:
 
 def _dead_letter(kind: Kind, event: EventView) -> Notice:
     payload = event.payload
+    if event.type == "request.given_up":
+        return _given_up_request(kind, event)
     # "payment.settled to https://..." names a merchant's address, which may hold a secret of its.
     what = str(payload["what"])
     if payload["kind"] == "merchant":
@@ -70,6 +72,24 @@ def _dead_letter(kind: Kind, event: EventView) -> Notice:
         since=event.occurred_at,
         path=page("webhooks_deadletter_change", event.aggregate_id),
         facts=(("Number", str(payload["id"])),),
+    )
+
+
+def _given_up_request(kind: Kind, event: EventView) -> Notice:
+    request = event.payload
+    facts: Facts = (("Request", str(request["request"])),) if request["request"] else ()
+    if request["payment"]:
+        facts = (*facts, ("Payment", str(request["payment"])))
+    return kinds.notice(
+        kind,
+        subject=f"request:{request['id']}",
+        mode=_mode(event),
+        happened=f"A merchant's request could not be carried out: {request['operation']}.",
+        since=event.occurred_at,
+        path=page("payments_givenuprequest_change", str(request["id"])),
+        to_do="Open it and read why. Once the cause is mended, press “Try again”; or forget it and "
+        "write why. Nothing of it was done.",
+        facts=(*facts, *_merchant(str(request["merchant"]))),
     )
 
 

@@ -45,7 +45,7 @@ _TABLE = (
         title="Something gave up and waits for a person",
         severity=Severity.URGENT,
         audience="Operations",
-        events=("dead_letter.added",),
+        events=("dead_letter.added", "request.given_up"),
         blocks="It will not be tried again by itself. Where order matters, later news about the "
         "same thing waits behind it.",
         to_do="Open it and read why it gave up. Once the cause is mended, press “Replay”; if it "

@@ -30,6 +30,7 @@ LIFE = {
     "payments.Refund",
     "payments.Dispute",
     "payments.ReviewCase",
+    "payments.GivenUpRequest",
 }
 MONEY = LIFE | {"ledger.Account", "ledger.JournalEntry"}
 MERCHANTS = {

@@ -42,6 +42,19 @@ EVENTS: list[tuple[str, dict[str, Any], str, str, str]] = [
         "News from a provider could not be applied: payment.captured from sandbox.",
     ),
     (
+        "request.given_up",
+        {
+            "id": "7",
+            "operation": "payments.create",
+            "merchant": "mer_1",
+            "payment": "pay_1",
+            "request": "req_1",
+        },
+        "dead_letter",
+        "Something gave up and waits for a person",
+        "A merchant's request could not be carried out: payments.create.",
+    ),
+    (
         "payment.contradicted",
         {
             "id": "pay_1",
