@@ -27,9 +27,9 @@ from django.test import Client
 from tests.proofs.kill_at import die  # isort: skip  sets Django up, where that was not done yet
 
 from audit.log import Actor, acting_as
-from payments.actions import sweep_events
+from payments.actions import ask_about_deferred, resume_rounds, sweep_events
 from payments.notifications import sending
-from webhooks import dead_letter_runs, delivery, inbox, lanes, outbox, transport
+from webhooks import backfill, dead_letter_runs, delivery, inbox, lanes, outbox, transport
 
 FAULTS = ("SIGKILL", "Redis flushed", "PostgreSQL crashed")
 
@@ -44,6 +44,9 @@ class Point:
     nth: int = 1
 
 
+_ASKING = "payments.actions.ask_about_deferred"
+_BACKFILL = "webhooks.backfill"
+_POLLING = "payments.actions.resume_payment"
 _SENDING = "payments.notifications.sending"
 _SWEEP = "payments.actions.sweep_events"
 _RUNS = "webhooks.dead_letter_runs"
@@ -79,6 +82,21 @@ POINTS = {
     "sweep: all stored, cursor not moved": Point("sweep", f"{_SWEEP}.note_found", "before"),
     "sweep: before commit": Point("sweep", f"{_SWEEP}._move_on", "commit"),
     "sweep: page done": Point("sweep", f"{_SWEEP}.sweep_page", "after"),
+    "questions: taken": Point("questions", f"{_ASKING}._take", "after"),
+    "questions: answered, not applied": Point("questions", "webhooks.questions.answer", "before"),
+    "questions: footprint left": Point("questions", "webhooks.lanes.leave_footprints", "after"),
+    "questions: before commit": Point("questions", "webhooks.questions._answer", "commit"),
+    "questions: applied": Point("questions", "webhooks.questions.answer", "after"),
+    "polling: payment taken": Point(
+        "polling", "payments.actions.resume_rounds.poll_payment", "before"
+    ),
+    "polling: answered, not recorded": Point("polling", f"{_POLLING}._take_in_poll", "before"),
+    "polling: before commit": Point("polling", f"{_POLLING}.observe", "commit"),
+    "polling: recorded": Point("polling", f"{_POLLING}._take_in_poll", "after"),
+    "back-fill: ordered": Point("back-fill", f"{_BACKFILL}._audit", "after"),
+    "back-fill: lanes locked": Point("back-fill", f"{_BACKFILL}._lock_lanes", "after", nth=2),
+    "back-fill: before commit": Point("back-fill", f"{_BACKFILL}._promise", "commit", nth=2),
+    "back-fill: portion done": Point("back-fill", f"{_BACKFILL}._next_ids", "before", nth=3),
     "dead letters: handed back": Point("dead letters", f"{_RUNS}._carry_out", "after"),
     "dead letters: before commit": Point("dead letters", f"{_RUNS}._carry_out", "commit"),
     "dead letters: portion done": Point("dead letters", f"{_RUNS}.work", "before", nth=2),
@@ -209,6 +227,43 @@ def sweep(account_id: str, *, clock: Callable[[], datetime]) -> None:
             page()
 
 
+def ask(account_id: str, *, clock: Callable[[], datetime]) -> None:
+    """Ask the provider about all deferred news of an account that is due."""
+    with acting_as(Actor(type="job", id="ask")):
+        for piece in ask_about_deferred.questions_of(account_id, clock=clock):
+            piece()
+
+
+def poll(account_id: str, *, clock: Callable[[], datetime]) -> None:
+    """Ask the provider about each payment of an account that is due."""
+    with acting_as(Actor(type="job", id="poll")):
+        for piece in resume_rounds.pieces_of(account_id, clock=clock):
+            piece()
+
+
+# Its effects are rows (tests.webhooks.effects); it blocks, so that it is told of order too.
+LATE_HANDLER: dict[str, Any] = {
+    "name": "late_keeper",
+    "function": "tests.webhooks.effects.blocking_handler",
+    "types": ["payment.*"],
+    "policy": "block",
+}
+
+
+def back_fill(since: datetime, until: datetime, *, clock: Callable[[], datetime]) -> None:
+    """Promise a handler that was added later what was emitted in the range, two by two."""
+    portions = backfill.backfill(
+        handler_name=LATE_HANDLER["name"],
+        since=since,
+        until=until,
+        actor=Actor(type="system", id="back-fill"),
+        clock=clock,
+        portion=2,
+    )
+    for _ in portions:
+        pass
+
+
 def carry_out_dead_letter_runs(*, now: datetime) -> None:
     """Portion after portion, as long as one is due."""
     while dead_letter_runs.work(now=now):
@@ -218,12 +273,13 @@ def carry_out_dead_letter_runs(*, now: datetime) -> None:
 @dataclass(frozen=True)
 class Task:
     """What there is to do: the webhook of an intake, the account of a sweep, how far its clock is
-    ahead.
+    ahead, and when the events of a back-fill were emitted.
     """
 
     webhook: Webhook
     account_id: str
     ahead: timedelta
+    emitted: tuple[datetime, datetime]
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
@@ -240,6 +296,12 @@ class Task:
             servers.send_notifications(clock=self.now)
         elif step == "sweep":
             sweep(self.account_id, clock=self.now)
+        elif step == "questions":
+            ask(self.account_id, clock=self.now)
+        elif step == "polling":
+            poll(self.account_id, clock=self.now)
+        elif step == "back-fill":
+            back_fill(*self.emitted, clock=self.now)
         else:
             carry_out_dead_letter_runs(now=self.now())
 

@@ -1,30 +1,46 @@
 """One shop, one payment, one merchant's server: a provider's news on its way through the pipeline.
 
 Mental model: the test plays the provider, which sends each event again until it is answered 2xx, or
-loses all webhooks and shows the events in its list only. Staff are told of something by mail and
-Slack. What the payment, the ledger, the streams of events, the deliveries, the merchant's server,
-the mail server and the one in Slack's place end with is read as plain data, so that a run with a
-fault can be compared with one without.
+loses all webhooks and shows the events in its list only, or says nothing until it is asked about
+the payment, or tells of a second object of it that we do not know. Staff are told of something by
+mail and Slack. What the payment, the ledger, the streams of events, the deliveries, the merchant's
+server, the mail server and the one in Slack's place end with is read as plain data, so that a run
+with a fault can be compared with one without.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
+from django.test import override_settings
 from standardwebhooks import Webhook as Signer
 
-from payments.models import Notification
+from payments.actions.resolve_review import close_case
+from payments.models import Notification, ReviewCase
 from payments.notifications.rules import set_rule_active
 from tests.payments.notifications.conftest import ACTOR, email_rule, slack_rule, tell
 from tests.payments.notifications.servers import MailServer, text_of
 from tests.payments.shop import Shop, open_shop
-from tests.proofs.pipeline_points import Servers, Webhook, carry_out_dead_letter_runs, sweep
+from tests.proofs.pipeline_points import (
+    LATE_HANDLER,
+    Servers,
+    Task,
+    Webhook,
+    ask,
+    back_fill,
+    carry_out_dead_letter_runs,
+    poll,
+    sweep,
+)
+from tests.webhooks import effects
 from tests.webhooks.receiver import Receiver
 from webhooks import dead_letter_runs, delivery, endpoints, inbox, outbox
 from webhooks.dead_letter_filter import Filter
@@ -66,9 +82,13 @@ class World:
     payment_id: str = ""
     sent_twice: int = 0
     webhooks_are_lost: bool = False
+    nothing_is_heard: bool = False
+    handler_is_late: bool = False
+    emitted: tuple[datetime, datetime] = field(init=False)
 
     def __post_init__(self) -> None:
         shop = self.shop
+        self.emitted = (datetime.now(UTC), datetime.now(UTC))
         self._tell_staff()
         with shop.acting():
             self._endpoint, _ = endpoints.create(
@@ -87,8 +107,11 @@ class World:
         shop = self.shop
         reference = shop.provider_reference(self.payment_id)
         events = shop.sandbox("GET", f"/v1/events?after=0&payment={reference}")["data"]
-        path = f"/webhooks/sandbox/{shop.endpoint.token}"
-        return [signed(event, path=path, secret=shop.webhook_secret) for event in events]
+        return [signed(event, path=self._path, secret=shop.webhook_secret) for event in events]
+
+    @property
+    def _path(self) -> str:
+        return f"/webhooks/sandbox/{self.shop.endpoint.token}"
 
     def bring(self, webhook: Webhook, first_try: Callable[[], int] | None = None) -> None:
         """Send it as a provider does: again, until it is answered 2xx."""
@@ -103,6 +126,42 @@ class World:
         """Nothing was sent, and it is so long ago that a sweep asks why."""
         self.webhooks_are_lost = True
         self.shop.ahead_by(minutes=10)
+
+    def hear_nothing(self) -> None:
+        """No webhook is sent and no list is read; the payment is due to be asked about."""
+        self.nothing_is_heard = True
+        self.shop.ahead_by(minutes=10)
+
+    def hear_of_a_second_object(self) -> None:
+        """The provider tells of another object of the payment, with money, long enough ago that it
+        is to be asked.
+        """
+        shop = self.shop
+        order = {"amount_minor": 4200, "currency": "EUR", "token": "tok_visa", "confirm": True}
+        made = shop.sandbox("POST", "/v1/payments", order | {"reference": self.payment_id})
+        event = shop.sandbox("GET", f"/v1/events?payment={made['id']}")["data"][-1]
+        self.bring(signed(event, path=self._path, secret=shop.webhook_secret))
+        for _ in range(2):
+            self.drain_inbox()
+            shop.ahead_by(minutes=3)
+        self.drain_inbox()
+
+    @contextmanager
+    def a_late_handler(self) -> Iterator[None]:
+        """After all this a handler is added that wants to know of it."""
+        self.drain_inbox()
+        self.drain_handlers()
+        self.handler_is_late = True
+        self.emitted = (self.emitted[0], datetime.now(UTC))
+        self.shop.ahead_by(minutes=10)
+        added = {"FLORIN_EVENT_HANDLERS": [*settings.FLORIN_EVENT_HANDLERS, LATE_HANDLER]}
+        self.servers = replace(self.servers, settings={**self.servers.settings, **added})
+        with override_settings(**added):
+            yield
+
+    def task(self, webhook: Webhook) -> Task:
+        """What a process of its own is told to do."""
+        return Task(webhook, self.shop.account.pk, ahead=self.shop.ahead, emitted=self.emitted)
 
     def let_deliveries_die(self) -> None:
         """All to the merchant are dead letters, and a person has ordered to send them again."""
@@ -127,10 +186,16 @@ class World:
         delivery.deliver(clock=self.shop.now, stopping=lambda: False)
 
     def finish(self) -> None:
-        """What sweepers do in the next minutes, until nothing is open."""
+        """What sweepers and people do in the next minutes, until nothing is open."""
         for _ in range(_ROUNDS):
             if self.webhooks_are_lost:
                 sweep(self.shop.account.pk, clock=self.shop.now)
+            if self.nothing_is_heard:
+                poll(self.shop.account.pk, clock=self.shop.now)
+            if self.handler_is_late:
+                back_fill(*self.emitted, clock=self.shop.now)
+            ask(self.shop.account.pk, clock=self.shop.now)
+            self._decide_cases()
             self.drain_inbox()
             self.drain_handlers()
             carry_out_dead_letter_runs(now=self.shop.now())
@@ -140,6 +205,13 @@ class World:
                 return
             self.shop.ahead_by(minutes=2)
         raise AssertionError(f"{self._open()} rows are still open")
+
+    def _decide_cases(self) -> None:
+        """What a person does about a second object that has money."""
+        with self.shop.acting():
+            for case in ReviewCase.objects.filter(payment=self.payment_id, resolved_at=None):
+                words = "The provider gave the second amount back."
+                close_case(case.pk, words=words, clock=self.shop.now)
 
     def _open(self) -> int:
         with connection.cursor() as cursor:
@@ -154,8 +226,9 @@ class World:
                 "    WHERE status IN ('pending', 'retrying'))"
                 " + (SELECT count(*) FROM webhooks_dead_letter_run WHERE status = 'running')"
                 " + (SELECT count(*) FROM payments_eventsweep"
-                "    WHERE provider_account_id = %s AND last_swept_at IS NULL)",
-                [self.shop.account.pk],
+                "    WHERE provider_account_id = %s AND last_swept_at IS NULL)"
+                " + (SELECT count(*) FROM payments_payment WHERE id = %s AND state <> 'settled')",
+                [self.shop.account.pk, self.payment_id],
             )
             return int(cursor.fetchone()[0])
 
@@ -182,6 +255,8 @@ class World:
             "delivered": Counter(to_merchant.values_list("status", flat=True)),
             "received": sorted(self._received()),
             "told": sorted(self._told()),
+            "cases": sorted(payment.cases.values_list("kind", "resolution")),
+            "kept": effects.of("blocking", payment.pk),
         }
 
     def _tell_staff(self) -> None:
