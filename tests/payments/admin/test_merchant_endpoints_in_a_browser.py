@@ -1,7 +1,8 @@
-"""A merchant's endpoint in a real Chromium: how it is doing, and what it missed sent again."""
+"""A merchant's endpoint in a real Chromium: how it is doing, and all that is done with it."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,8 @@ import pytest
 
 from audit import log
 from audit.log import Actor
+from payments.actions.create_merchant import create_merchant
+from payments.models import Merchant
 from tests.payments.admin.test_in_a_browser import _LOW_CONTRAST, Visit, visit
 from tests.webhooks.conftest import emit
 from webhooks import endpoints
@@ -109,3 +112,80 @@ def test_an_endpoint_shows_how_it_is_doing_and_is_tested_and_recovered(
     page.wait_for_load_state("networkidle")
     assert "the merchant asked for it" in visit.text()
     visit.picture(f"73-merchant-endpoint-disabled-{theme}")
+
+
+def test_an_endpoint_is_added_changed_rotated_and_deleted_by_staff(visit: Visit) -> None:
+    page, merchant = visit.page, onboarded()
+    visit.go(f"/admin/payments/merchant/{merchant.pk}/change/")
+    click(visit, "Add a webhook endpoint")
+    page.get_by_label("Address").fill("http://10.0.0.8/hooks")
+    press(visit, "Add")
+    refused = page.locator(".florin-form").inner_text()
+    assert "This address is not on the public internet." in refused
+    assert page.get_by_label("Address").input_value() == "http://10.0.0.8/hooks"
+    assert page.evaluate(_LOW_CONTRAST) == []
+    visit.picture("74-merchant-endpoint-refused")
+    page.get_by_label("Address").fill("http://93.184.216.34/hooks")
+    press(visit, "Add")
+    first = shown_secret(visit)
+    visit.picture("75-merchant-endpoint-secret")
+    page.get_by_role("link", name="I have copied it").click()
+    page.wait_for_load_state("networkidle")
+    assert first not in page.content()
+    visit.picture("76-merchant-endpoint-verbs")
+    click(visit, "Change")
+    page.get_by_label("Events").fill("payment.*\nrefund.*")
+    page.get_by_label("Description").fill("The till")
+    assert page.evaluate(_LOW_CONTRAST) == []
+    visit.picture("77-merchant-endpoint-change")
+    press(visit, "Change")
+    assert "It is changed" in visit.text()
+    click(visit, "Rotate secret")
+    page.get_by_label("The old secret signs too for").select_option("0")
+    assert page.evaluate(_LOW_CONTRAST) == []
+    visit.picture("78-merchant-endpoint-rotate")
+    press(visit, "Rotate")
+    assert shown_secret(visit) != first
+    page.get_by_role("link", name="I have copied it").click()
+    page.wait_for_load_state("networkidle")
+    click(visit, "Delete")
+    page.get_by_label("Why").fill("moved to another shop")
+    assert page.evaluate(_LOW_CONTRAST) == []
+    visit.picture("79-merchant-endpoint-delete")
+    press(visit, "Delete for good")
+    assert "It is deleted" in visit.text()
+    assert page.get_by_role("link", name="Rotate secret").count() == 0
+    visit.picture("80-merchant-endpoint-deleted")
+
+
+def onboarded() -> Merchant:
+    """A merchant that takes no payments here."""
+    return create_merchant(
+        name="Alice's shop",
+        email="alice@shop.example",
+        fee_basis_points=0,
+        fee_fixed_minor=0,
+        actor=Actor(type="system", id="test"),
+        now=datetime.now(UTC),
+    ).merchant
+
+
+def click(visit: Visit, link: str) -> None:
+    """Follow the link of a verb."""
+    behind_its_icon = re.compile(rf"(^|\s){link}$")
+    visit.page.get_by_role("link", name=behind_its_icon).click()
+    visit.page.wait_for_load_state("networkidle")
+
+
+def press(visit: Visit, button: str) -> None:
+    """Send the form."""
+    visit.page.get_by_role("button", name=button, exact=True).click()
+    visit.page.wait_for_load_state("networkidle")
+
+
+def shown_secret(visit: Visit) -> str:
+    """The secret on a page that shows one."""
+    secret = visit.page.locator(".florin-key code").inner_text()
+    assert secret.startswith("whsec_")
+    assert visit.page.evaluate(_LOW_CONTRAST) == []
+    return secret
