@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -14,7 +17,7 @@ from pytest_django import Settings
 
 from tests.webhooks.receiver import Receiver, receiving
 from tests.webhooks.test_delivery import BUSY, OK, claim_of, endpoint, promised, row_of
-from webhooks import claims, delivery, transport
+from webhooks import claims, delivery, destinations, transport
 from webhooks.doorbell import Doorbell
 from webhooks.models import EndpointHealth, MerchantDelivery
 
@@ -146,6 +149,53 @@ def test_slow_endpoints_that_fill_their_lane_leave_the_others_free(
     assert sent.count(good) == 6
     done = MerchantDelivery.objects.filter(endpoint_id__in=bad, status="delivered").count()
     assert done == claims.senders().strained
+
+
+@pytest.mark.usefixtures("nothing_else_waits")
+def test_one_owners_names_that_hang_leave_lookups_for_the_names_of_others(
+    owner: str,
+    aggregate: str,
+    now: datetime,
+    receiver: Receiver,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered, by_the_system = threading.Event(), socket.getaddrinfo
+    answered.set()  # the name server answers while the endpoints are made
+
+    def look_up(host: str, *arguments: Any, **options: Any) -> Any:
+        if host.endswith(".hangs.example"):
+            answered.wait(60)
+            raise OSError("nobody answered")
+        where = "127.0.0.1" if host == "healthy.example" else host
+        return by_the_system(where, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    settings.FLORIN_WEBHOOK_ALLOWED_HOSTS = [f"healthy.example:{receiver.port}"]
+    hanging = [
+        endpoint(owner, f"http://{number}.hangs.example/", now)[0]
+        for number in range(destinations.LOOKUPS_PER_OWNER + 2)
+    ]
+    healthy, _ = endpoint(f"{owner}b", f"http://healthy.example:{receiver.port}/hook", now)
+    for one in (owner, f"{owner}b"):
+        promised(one, aggregate, now)
+    refused = MerchantDelivery.objects.filter(endpoint_id__in=hanging, status="retrying")
+
+    def answer(handler: Any) -> None:
+        deadline = time.monotonic() + 30
+        while refused.count() < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        connection.close()
+        handler.send_response(200)
+        handler.end_headers()
+        answered.set()
+
+    answered.clear()
+    receiver.answer = answer
+    delivery.deliver(clock=lambda: now, stopping=lambda: False)
+    assert row_of(healthy).status == "delivered"
+    said = ["other names of yours" in row_of(one).reason for one in hanging]
+    assert (said.count(True), said.count(False)) == (2, destinations.LOOKUPS_PER_OWNER)
 
 
 def test_a_task_that_winds_down_begins_nothing_that_may_take_long(
