@@ -300,7 +300,7 @@ FLORIN_PERIODIC_JOBS: list[dict[str, Any]] = [
     {
         "name": "delete_old_deliveries",
         "function": "webhooks.retention.delete_old",
-        "every_seconds": 300.0,
+        "every_seconds": 60.0,
     },
     {
         "name": "delete_old_notifications",

@@ -24,9 +24,9 @@ from webhooks.models import DeletedPromises
 
 # The database's function deletes nothing younger than three months (sql/deliveries_end.sql).
 RETENTION_DAYS_MIN = 92
-# One transaction, and what a run of the job takes on; the rest waits for the next one.
+# One transaction, and what a run of the job takes on, a second's work; the rest waits for the next.
 _BATCH = 1000
-_BATCHES_MAX = 50
+_BATCHES_MAX = 10
 
 logger = structlog.get_logger(__name__)
 
