@@ -3,9 +3,9 @@
 Everything runs on private servers that nobody else uses and that are gone afterwards; the part that
 leaves thousands of payments with all their news behind has servers of its own, so that nobody else
 measures beside that. Exit status 1 when a figure misses its bar or anything went wrong on the way.
-Names of parts as arguments (http, inbox, stream, ledger, audit, events, delivery) run those alone.
-The load average stands in each line and under the table: above the number of processors, at the
-beginning of a part, somebody else was measured too.
+Names of parts as arguments (http, inbox, stream, ledger, audit, events, delivery, limits) run
+those alone. The load average stands in each line and under the table: above the number of
+processors, at the beginning of a part, somebody else was measured too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.proofs.stand import Stand, running_stand
 
 SETTINGS = "tests.benchmarks.settings"
 # Modules with `run() -> list[dict]` over the database of the settings.
-IN_PROCESS = ("ledger", "audit", "events", "delivery")
+IN_PROCESS = ("ledger", "audit", "events", "delivery", "limits")
 _ON_THE_SAME_SERVERS = (("http",), ("inbox", "stream", *IN_PROCESS))
 PARTS = tuple(name for together in _ON_THE_SAME_SERVERS for name in together)
 
