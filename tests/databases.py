@@ -25,6 +25,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -192,8 +193,10 @@ def _migrate(servers: Servers) -> None:
 
 
 def _shape(*, owner: str) -> str:
-    """A hash of all that decides how a migrated database looks."""
-    digest = hashlib.sha256(owner.encode())
+    """A hash of all that decides how a migrated database looks; migrations make partitions from
+    the current month on.
+    """
+    digest = hashlib.sha256(f"{owner} {datetime.now(UTC):%Y-%m}".encode())
     migrations = BASE_DIR.glob("*/migrations/*")
     own = [path for path in migrations if path.suffix in (".py", ".sql")]
     others = [BASE_DIR / name for name in ("requirements.lock", "config/database_setup.py")]
