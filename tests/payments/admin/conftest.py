@@ -7,49 +7,18 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.contrib.auth.models import Group, User
-from django.test import Client
 
-from audit.log import Actor
-from payments.admin.access import ensure_staff_groups
 from payments.models import Payment
+from tests.payments.admin.people import Staff, make_staff
+from tests.payments.admin.visiting import SCREENSHOTS, back_office, stranger, visit
 from tests.payments.api.conftest import Api
 from tests.payments.shop import Shop
 from tests.webhooks.receiver import receiving
 from webhooks import delivery, outbox
 
-SCREENSHOTS = Path(settings.BASE_DIR) / ".florin" / "screenshots"
-
-
-@dataclass(frozen=True)
-class Staff:
-    """A person of one group (or none), signed in with Django's test client."""
-
-    user: User
-    password: str
-    client: Client
-
-
-def make_staff(*groups: str, superuser: bool = False) -> Staff:
-    """A new person in these groups, signed in."""
-    ensure_staff_groups(actor=Actor(type="system", id="test"), now=datetime.now(UTC))
-    password = secrets.token_urlsafe(16)
-    user = User.objects.create_user(
-        username=f"{(groups or ('root' if superuser else 'nobody',))[0].lower().replace(' ', '-')}"
-        f"-{secrets.token_hex(4)}",
-        password=password,
-        is_staff=True,
-        is_superuser=superuser,
-    )
-    user.groups.set(Group.objects.filter(name__in=groups))
-    assert user.groups.count() == len(groups)
-    client = Client()
-    client.force_login(user)
-    return Staff(user=user, password=password, client=client)
+__all__ = ["SCREENSHOTS", "Staff", "back_office", "make_staff", "stranger", "visit"]
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,10 @@ from audit import log
 from audit.log import Actor
 from payments.actions.create_merchant import create_merchant
 from payments.models import Merchant
-from tests.payments.admin.test_in_a_browser import _LOW_CONTRAST, Visit, visit
+from tests.payments.admin.visiting import Visit
 from tests.webhooks.conftest import emit
 from webhooks import endpoints
 from webhooks.models import EndpointHealth, EndpointHour, MerchantDelivery
-
-__all__ = ["visit"]
 
 HOUR = timedelta(hours=1)
 
@@ -66,13 +64,10 @@ def endpoint(databases: object) -> str:
     return made.id
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_an_endpoint_shows_how_it_is_doing_and_is_tested_and_recovered(
-    visit: Visit, endpoint: str, theme: str
+    visit: Visit, endpoint: str
 ) -> None:
     page = visit.page
-    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-    page.evaluate(f"localStorage.setItem('_x_adminTheme', '\"{theme}\"')")
     address = f"/admin/webhooks/webhookendpoint/{endpoint}/change/"
     visit.go(address)
     health = page.get_by_label("Health", exact=True)
@@ -81,37 +76,30 @@ def test_an_endpoint_shows_how_it_is_doing_and_is_tested_and_recovered(
     picture = page.locator("section[aria-label='Requests by day'] svg.florin-chart[role=img]")
     assert picture.locator(".florin-bar-good").count() >= 13
     assert picture.locator(".florin-bar-bad").count() >= 13
-    assert page.evaluate(_LOW_CONTRAST) == []
-    visit.picture(f"70-merchant-endpoint-{theme}")
-    page.get_by_role("link", name="Recover since").click()
-    page.wait_for_load_state("networkidle")
+    visit.assert_that_texts_stand_out()
+    visit.picture("70-merchant-endpoint")
+    visit.follow(page.get_by_role("link", name="Recover since"))
     since = datetime.now(UTC) - HOUR
     page.get_by_label("Since (UTC)").fill(since.strftime("%Y-%m-%dT%H:%M:%S"))
-    page.get_by_role("button", name="Count them").click()
-    page.wait_for_load_state("networkidle")
+    visit.press("Count them")
     assert page.locator("#preview td.florin-number").all_inner_texts() == ["3", "2"]
     page.get_by_label("Missing").check()
-    assert page.evaluate(_LOW_CONTRAST) == []
-    visit.picture(f"71-merchant-endpoint-recover-{theme}")
-    page.get_by_role("button", name="Send them").click()
-    page.wait_for_load_state("networkidle")
+    visit.assert_that_texts_stand_out()
+    visit.picture("71-merchant-endpoint-recover")
+    visit.press("Send them")
     assert "5 queued, 2 of them never promised before" in visit.text()
-    page.get_by_role("link", name="Send a test event").click()
-    page.wait_for_load_state("networkidle")
-    page.get_by_role("button", name="Send", exact=True).click()
-    page.wait_for_load_state("networkidle")
+    visit.follow(page.get_by_role("link", name="Send a test event"))
+    visit.follow(page.get_by_role("button", name="Send", exact=True))
     made = MerchantDelivery.objects.get(endpoint_id=endpoint, event__type="endpoint.test")
     assert made.pk in page.url
-    assert page.evaluate(_LOW_CONTRAST) == []
-    visit.picture(f"72-merchant-delivery-{theme}")
+    visit.assert_that_texts_stand_out()
+    visit.picture("72-merchant-delivery")
     visit.go(address)
-    page.get_by_role("link", name="Disable").click()
-    page.wait_for_load_state("networkidle")
+    visit.follow(page.get_by_role("link", name="Disable"))
     page.get_by_label("Why").fill("the merchant asked for it")
-    page.get_by_role("button", name="Disable").click()
-    page.wait_for_load_state("networkidle")
+    visit.press("Disable")
     assert "the merchant asked for it" in visit.text()
-    visit.picture(f"73-merchant-endpoint-disabled-{theme}")
+    visit.picture("73-merchant-endpoint-disabled")
 
 
 def test_an_endpoint_is_added_changed_rotated_and_deleted_by_staff(visit: Visit) -> None:
@@ -123,34 +111,32 @@ def test_an_endpoint_is_added_changed_rotated_and_deleted_by_staff(visit: Visit)
     refused = page.locator(".florin-form").inner_text()
     assert "This address is not on the public internet." in refused
     assert page.get_by_label("Address").input_value() == "http://10.0.0.8/hooks"
-    assert page.evaluate(_LOW_CONTRAST) == []
+    visit.assert_that_texts_stand_out()
     visit.picture("74-merchant-endpoint-refused")
     page.get_by_label("Address").fill("http://93.184.216.34/hooks")
     press(visit, "Add")
     first = shown_secret(visit)
     visit.picture("75-merchant-endpoint-secret")
-    page.get_by_role("link", name="I have copied it").click()
-    page.wait_for_load_state("networkidle")
+    visit.follow(page.get_by_role("link", name="I have copied it"))
     assert first not in page.content()
     visit.picture("76-merchant-endpoint-verbs")
     click(visit, "Change")
     page.get_by_label("Events").fill("payment.*\nrefund.*")
     page.get_by_label("Description").fill("The till")
-    assert page.evaluate(_LOW_CONTRAST) == []
+    visit.assert_that_texts_stand_out()
     visit.picture("77-merchant-endpoint-change")
     press(visit, "Change")
     assert "It is changed" in visit.text()
     click(visit, "Rotate secret")
     page.get_by_label("The old secret signs too for").select_option("0")
-    assert page.evaluate(_LOW_CONTRAST) == []
+    visit.assert_that_texts_stand_out()
     visit.picture("78-merchant-endpoint-rotate")
     press(visit, "Rotate")
     assert shown_secret(visit) != first
-    page.get_by_role("link", name="I have copied it").click()
-    page.wait_for_load_state("networkidle")
+    visit.follow(page.get_by_role("link", name="I have copied it"))
     click(visit, "Delete")
     page.get_by_label("Why").fill("moved to another shop")
-    assert page.evaluate(_LOW_CONTRAST) == []
+    visit.assert_that_texts_stand_out()
     visit.picture("79-merchant-endpoint-delete")
     press(visit, "Delete for good")
     assert "It is deleted" in visit.text()
@@ -173,19 +159,17 @@ def onboarded() -> Merchant:
 def click(visit: Visit, link: str) -> None:
     """Follow the link of a verb."""
     behind_its_icon = re.compile(rf"(^|\s){link}$")
-    visit.page.get_by_role("link", name=behind_its_icon).click()
-    visit.page.wait_for_load_state("networkidle")
+    visit.follow(visit.page.get_by_role("link", name=behind_its_icon))
 
 
 def press(visit: Visit, button: str) -> None:
     """Send the form."""
-    visit.page.get_by_role("button", name=button, exact=True).click()
-    visit.page.wait_for_load_state("networkidle")
+    visit.follow(visit.page.get_by_role("button", name=button, exact=True))
 
 
 def shown_secret(visit: Visit) -> str:
     """The secret on a page that shows one."""
     secret = visit.page.locator(".florin-key code").inner_text()
     assert secret.startswith("whsec_")
-    assert visit.page.evaluate(_LOW_CONTRAST) == []
+    visit.assert_that_texts_stand_out()
     return secret

@@ -19,14 +19,12 @@ from payments.models import Notification, NotificationRule
 from payments.notifications import kinds, rules, writing
 from payments.notifications.kinds import KINDS
 from payments.notifications.message import message_of
-from tests.payments.admin.conftest import SCREENSHOTS, Staff
-from tests.payments.admin.test_in_a_browser import _LOW_CONTRAST, Visit, visit
+from tests.payments.admin.conftest import Staff
 from tests.payments.admin.test_verbs import audited, send
+from tests.payments.admin.visiting import Visit, picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-__all__ = ["visit"]
 
 ACTOR = Actor(type="user", id="7", display="dora")
 ADD = "admin:payments_notificationrule_add"
@@ -205,21 +203,18 @@ def overview(person: Staff) -> str:
 def test_a_rule_is_made_and_a_dead_message_read_in_a_browser(visit: Visit) -> None:
     visit.go("/admin/")
     assert "Nobody is told when something goes wrong" in visit.text()
-    visit.page.get_by_label("Notifications", exact=True).screenshot(
-        path=SCREENSHOTS / "50-nobody-is-told.png"
-    )
+    visit.picture("50-nobody-is-told")
     visit.page.get_by_role("link", name="Who gets what").last.click()
     visit.page.wait_for_load_state("networkidle")
     visit.go("/admin/payments/notificationrule/add/")
     visit.picture("51-rule-form")
     visit.page.get_by_label("Name").fill("Finance on call")
     visit.page.get_by_label("E-mail addresses").fill("ada@shop.example")
-    visit.page.get_by_role("button", name="Put in force").click()
-    visit.page.wait_for_load_state("networkidle")
+    visit.press("Put in force")
     text = visit.text()
     assert "The rule is in force" in text
     assert "A payer disputes a payment" in text
-    assert visit.page.evaluate(_LOW_CONTRAST) == []
+    visit.assert_that_texts_stand_out()
     visit.picture("52-rule")
     row = dead_row(the_rule())
     visit.go("/admin/payments/notification/")
@@ -231,8 +226,7 @@ def test_a_rule_is_made_and_a_dead_message_read_in_a_browser(visit: Visit) -> No
     visit.page.wait_for_load_state("networkidle")
     visit.picture("55-give-up", whole=False)
     visit.page.get_by_label("Why").fill("Ada left.")
-    visit.page.get_by_role("button", name="Give up").click()
-    visit.page.wait_for_load_state("networkidle")
+    visit.press("Give up")
     assert "1 given up" in visit.text()
 
 
@@ -252,5 +246,4 @@ def test_a_mail_is_readable_and_holds_no_markup_of_others(
     assert "<img src=x onerror=alert(1)>Bob & Co" in page.inner_text("body")
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(overflow) <= 0
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"56-mail-{width}.png", full_page=True)
+    picture(page, f"56-mail-{width}")

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from audit import log
 from tests.databases import TestDatabases
-from tests.payments.admin.test_in_a_browser import _LOW_CONTRAST, Visit, visit
+from tests.payments.admin.visiting import Visit
 from tests.webhooks import effects
 from tests.webhooks.conftest import ACTOR, HANDLERS, emit
 from webhooks import dead_letter_runs, endpoints, outbox, retries, samples
@@ -24,8 +24,6 @@ from webhooks.models import (
     FlowMinute,
     QueueSample,
 )
-
-__all__ = ["visit"]
 
 MINUTE = timedelta(minutes=1)
 
@@ -111,12 +109,7 @@ def _plant_samples(now: datetime) -> None:
         )
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_queues_are_drawn_with_everything_that_failed(
-    visit: Visit, bad_day: str, theme: str
-) -> None:
-    visit.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-    visit.page.evaluate(f"localStorage.setItem('_x_adminTheme', '\"{theme}\"')")
+def test_the_queues_are_drawn_with_everything_that_failed(visit: Visit, bad_day: str) -> None:
     visit.go("/admin/payments/payment/queues/")
     text = visit.text()
     for words in (
@@ -138,21 +131,17 @@ def test_the_queues_are_drawn_with_everything_that_failed(
     # A gap in the samples is a gap in each of the three lines.
     lateness = visit.page.locator("section[aria-label=Lateness] polyline")
     assert lateness.count() == 6
-    assert visit.page.evaluate(_LOW_CONTRAST) == []
-    visit.picture(f"60-queues-{theme}")
+    visit.assert_that_texts_stand_out()
+    visit.picture("60-queues")
     for window in ("Last day", "Last week"):
-        visit.page.get_by_role("link", name=window).click()
-        visit.page.wait_for_load_state("networkidle")
+        visit.follow(visit.page.get_by_role("link", name=window))
         assert "Samples as figures" in visit.text()
-    visit.picture(f"61-queues-week-{theme}")
+    visit.picture("61-queues-week")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_dead_letter_says_why_what_waits_and_hides_what_is_secret(
-    visit: Visit, bad_day: str, theme: str
+    visit: Visit, bad_day: str
 ) -> None:
-    visit.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-    visit.page.evaluate(f"localStorage.setItem('_x_adminTheme', '\"{theme}\"')")
     visit.go(f"/admin/webhooks/deadletter/{bad_day}/change/")
     text = visit.text()
     assert "ValueError: no stock" in text
@@ -164,12 +153,11 @@ def test_a_dead_letter_says_why_what_waits_and_hides_what_is_secret(
     assert not visit.page.get_by_text("Traceback (most recent call last)").first.is_visible()
     visit.page.get_by_text("The last traceback").click()
     assert visit.page.get_by_text("Traceback (most recent call last)").first.is_visible()
-    assert visit.page.evaluate(_LOW_CONTRAST) == []
-    visit.picture(f"62-dead-letter-{theme}")
+    visit.assert_that_texts_stand_out()
+    visit.picture("62-dead-letter")
     visit.page.get_by_role("button", name="Discard").click()  # the browser asks for the words
     assert EventDelivery.objects.get(pk=bad_day.partition(":")[2]).status == "dead"
-    visit.page.get_by_role("button", name="Replay").click()
-    visit.page.wait_for_load_state("networkidle")
+    visit.press("Replay")
     assert "Queued again" in visit.text()
 
 
@@ -180,15 +168,12 @@ def test_many_are_counted_replayed_and_followed_without_reloading(
     row = EventDelivery.objects.get(pk=bad_day.partition(":")[2])
     visit.go("/admin/webhooks/deadletter/")
     visit.picture("63-dead-letters")
-    visit.page.get_by_role("link", name="Many at once").click()
-    visit.page.wait_for_load_state("networkidle")
+    visit.follow(visit.page.get_by_role("link", name="Many at once"))
     visit.page.get_by_label("Reason contains").fill("no stock")
     visit.page.get_by_label("Died since").fill((now - MINUTE * 10).strftime("%Y-%m-%dT%H:%M:%S"))
-    visit.page.get_by_role("button", name="Count them").click()
-    visit.page.wait_for_load_state("networkidle")
+    visit.press("Count them")
     visit.picture("64-many-counted")
-    visit.page.locator("button[value=replay]").click()
-    visit.page.wait_for_load_state("networkidle")
+    visit.follow(visit.page.locator("button[value=replay]"))
     run = DeadLetterRun.objects.latest("created_at")
     bar = visit.page.get_by_label("How far the run has come")
     expect(bar).to_have_js_property("value", 0)

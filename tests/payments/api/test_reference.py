@@ -13,7 +13,7 @@ from django.test import Client
 from payments.api.openapi import document_text
 from payments.errors import ErrorCode
 from payments.scopes import SCOPES
-from tests.payments.admin.conftest import SCREENSHOTS
+from tests.payments.admin.visiting import picture
 from tests.processes import RunningProcess
 
 if TYPE_CHECKING:
@@ -123,8 +123,7 @@ def test_it_reads_well_in_a_browser_without_javascript(
     requests: list[str] = []
     opened.on("request", lambda request: requests.append(request.url))
     opened.goto(f"{web.url}/docs/api#createPayment")
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    opened.screenshot(path=SCREENSHOTS / f"api-reference-{name}.png")
+    picture(opened, f"api-reference-{name}", whole=False)
     assert [url.partition("#")[0] for url in requests] == [f"{web.url}/docs/api"]
     assert opened.is_visible("#createPayment h3")
     assert opened.is_visible("#createPayment pre")
@@ -133,5 +132,5 @@ def test_it_reads_well_in_a_browser_without_javascript(
     with_script = browser.new_page(viewport={"width": width, "height": 950})
     with_script.goto(f"{web.url}/docs/api")
     assert with_script.evaluate(wider) <= width
-    with_script.screenshot(path=SCREENSHOTS / f"api-reference-{name}-top.png")
+    picture(with_script, f"api-reference-{name}-top", whole=False)
     with_script.close()
