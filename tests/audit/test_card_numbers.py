@@ -126,7 +126,8 @@ def test_a_number_of_thirteen_digits_after_a_plus_is_a_telephone_number() -> Non
 def test_no_text_keeps_us_busy(text: str) -> None:
     started = time.perf_counter()
     card_numbers.carries(text)
-    assert time.perf_counter() - started < 2
+    # Whoever looks at the rest of the text again from each digit is busy for many minutes.
+    assert time.perf_counter() - started < 30
 
 
 def test_a_number_at_the_end_of_very_many_digits_is_not_overlooked() -> None:

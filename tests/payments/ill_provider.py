@@ -52,7 +52,7 @@ def told_of(shop: Shop, operation_class: str = "create") -> list[str]:
     return list(events.order_by("seq").values_list("type", flat=True))
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     """Poll until `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -80,7 +80,7 @@ def recover(shop: Shop) -> None:
         hang_reads=0,
     )
     forget_breaker(shop)
-    until(lambda: recovered(shop), seconds=30)
+    until(lambda: recovered(shop))
 
 
 def forget_breaker(shop: Shop, operation_class: str = "create") -> None:

@@ -36,7 +36,9 @@ from tests.payments.ill_provider import (
 from tests.payments.shop import Shop
 from webhooks.models import DomainEvent
 
-SLOWEST_SECONDS = 2.0
+# What a call to a hanging provider takes; whoever does not wait for one is done before.
+HANGING_SECONDS = 4.0
+SLOWEST_SECONDS = 3.5
 
 
 @pytest.fixture(autouse=True)
@@ -134,13 +136,16 @@ def test_a_hanging_account_does_not_slow_another_merchants_payments(
         finally:
             connection.close()
 
-    with quick_breakers(FLORIN_PROVIDER_TIMEOUT_SECONDS=4.0, FLORIN_BREAKER_OPEN_SECONDS=60.0):
-        shop.settings(hang_before_commit=1000, hang_seconds=4.5)
+    with quick_breakers(
+        FLORIN_PROVIDER_TIMEOUT_SECONDS=HANGING_SECONDS, FLORIN_BREAKER_OPEN_SECONDS=60.0
+    ):
+        shop.settings(hang_before_commit=1000, hang_seconds=HANGING_SECONDS + 0.5)
         with ThreadPoolExecutor(max_workers=12) as pool:
             hanging = [pool.submit(ask, shop) for _ in range(10)]
             beside = [ask(another_shop) for _ in range(10)]
             assert max(beside) < SLOWEST_SECONDS
-            assert max(future.result() for future in hanging) < 6
+            slowest = max(future.result() for future in hanging)
+            assert slowest < 2 * HANGING_SECONDS, "it waited for others, and then for its own"
         assert state_of(shop).state == "open"
         assert state_of(another_shop).state == "closed"
         # Now nobody waits any more, not even the merchant itself.

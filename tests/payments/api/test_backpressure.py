@@ -43,7 +43,7 @@ def refused_after_a_look(ask: Callable[[], Any]) -> Any:
 def until(statuses: int | tuple[int, ...], ask: Callable[[], Any]) -> Any:
     """Ask until the answer has one of these statuses; the last answer after ten seconds."""
     wanted = (statuses,) if isinstance(statuses, int) else statuses
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         answer = ask()
         if answer.status_code in wanted or time.monotonic() > deadline:

@@ -74,7 +74,8 @@ def test_one_merchants_hanging_provider_leaves_the_others_fast(
         assert max(seconds for seconds, _ in beside) < TIMEOUT_SECONDS / 2
         ended = [future.result() for future in hanging]
     assert {status for _, status in ended} == {202}
-    assert max(seconds for seconds, _ in ended) < TIMEOUT_SECONDS + 2
+    # Nobody waited for others, and then for its own.
+    assert max(seconds for seconds, _ in ended) < 2 * TIMEOUT_SECONDS
     assert state_of(shop).state == "open"
     afterwards = [create(http, impatient_web, shop) for _ in range(5)]
     assert {status for _, status in afterwards} == {202}

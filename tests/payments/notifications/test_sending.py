@@ -129,7 +129,7 @@ def test_a_black_hole_and_a_closed_port_are_failures_within_the_time_out(
         tell("inbox", now)
         began = time.monotonic()
         send_all(now)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert "timed out" in row_of(rule).error
     send_all(now + timedelta(minutes=5))
     assert "ConnectionRefusedError" in row_of(rule).error
@@ -164,7 +164,7 @@ def test_a_mail_server_that_says_one_byte_at_a_time_is_cut_off_at_the_deadline(
         send_all(now)
         over.set()
         thread.join()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert row_of(rule).error == "TimeoutError: the mail server was not done within 1 s"
 
 
@@ -279,7 +279,7 @@ def test_slack_that_drips_bytes_is_cut_off_at_the_deadline(
     tell("inbox", now)
     began = time.monotonic()
     send_all(now)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert row_of(rule).error == "no complete answer within 2 s"
 
 
@@ -303,7 +303,7 @@ def test_mail_that_hangs_does_not_hold_up_slack(
 ) -> None:
     email_rule(*(fresh_address() for _ in range(8)))
     over_slack = slack_rule(slack_server)
-    settings.EMAIL_TIMEOUT = 8
+    settings.EMAIL_TIMEOUT = 60
     stopping = threading.Event()
     from functools import partial
 
@@ -326,10 +326,9 @@ def test_mail_that_hangs_does_not_hold_up_slack(
         sender = threading.Thread(target=deliver)
         began = time.monotonic()
         sender.start()
-        while row_of(over_slack).status != "sent" and time.monotonic() - began < 7:
+        while row_of(over_slack).status != "sent":
+            assert time.monotonic() - began < 30, "Slack waits for the mail server"
             time.sleep(0.02)
-        assert row_of(over_slack).status == "sent"
-        assert time.monotonic() - began < 7
         stopping.set()
     sender.join()
 

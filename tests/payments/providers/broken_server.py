@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterator
 
 Behaviour = Callable[[socket.socket], None]
 
+# How long a server hangs, or drips, for whoever lets it.
+HANGING_SECONDS = 60
+_DRIP_PAUSE_SECONDS = 0.1
+
 
 def _answer(connection: socket.socket, status: str, body: bytes, *headers: str) -> None:
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
@@ -20,8 +24,9 @@ def _answer(connection: socket.socket, status: str, body: bytes, *headers: str) 
 
 
 def hang(connection: socket.socket) -> None:
-    """Take the request and say nothing."""
-    time.sleep(5)
+    """Take the request and say nothing, until the caller has enough or the test ends it."""
+    connection.settimeout(HANGING_SECONDS)
+    connection.recv(1)
 
 
 def drop(connection: socket.socket) -> None:
@@ -53,17 +58,17 @@ def huge(connection: socket.socket) -> None:
 def drip(connection: socket.socket) -> None:
     """A success that comes one byte at a time, each in time."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    for _ in range(100):
+    for _ in range(int(HANGING_SECONDS / _DRIP_PAUSE_SECONDS)):
         connection.sendall(b" ")
-        time.sleep(0.1)
+        time.sleep(_DRIP_PAUSE_SECONDS)
 
 
 def drip_head(connection: socket.socket) -> None:
     """A head that comes one byte at a time, each in time."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nX-Patience: ")
-    for _ in range(100):
+    for _ in range(int(HANGING_SECONDS / _DRIP_PAUSE_SECONDS)):
         connection.sendall(b"x")
-        time.sleep(0.1)
+        time.sleep(_DRIP_PAUSE_SECONDS)
 
 
 def redirect(connection: socket.socket) -> None:

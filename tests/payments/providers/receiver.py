@@ -28,13 +28,13 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
 
-    def wait_for(self, count: int, *, timeout_seconds: float = 10.0) -> list[Received]:
+    def wait_for(self, count: int, *, timeout_seconds: float = 60.0) -> list[Received]:
         """The requests, once there are `count` of them."""
         eventually(lambda: len(self.received) >= count, timeout_seconds=timeout_seconds)
         return list(self.received)
 
 
-def eventually(condition: Callable[[], bool], *, timeout_seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], *, timeout_seconds: float = 60.0) -> None:
     """Wait until the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():

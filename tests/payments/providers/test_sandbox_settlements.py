@@ -40,7 +40,7 @@ def _items(account: SandboxAccount) -> list[tuple[str, str, int, str]]:
 
 def _items_soon(account: SandboxAccount) -> list[tuple[str, str, int, str]]:
     """What was settled; a day that was just moved past may still be closing on a busy machine."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (items := _items(account)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return items
