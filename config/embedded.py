@@ -235,16 +235,22 @@ class PrivateServers:
 
 @contextlib.contextmanager
 def private_servers(
-    *, migrated: bool = False, settings: Mapping[str, str] | None = None
+    *,
+    migrated: bool = False,
+    copied_from: Path | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[PrivateServers]:
     """A PostgreSQL and a Redis of one's own for the length of a `with`, then gone without trace.
 
-    `migrated` runs `manage.py setup_database`. `settings` are lines of postgresql.conf. Call it in
-    the main thread: the servers are bound to the life of the calling thread.
+    `migrated` runs `manage.py setup_database`. `copied_from` is the home of a PostgreSQL that was
+    stopped, whose data and secrets are to begin with. `settings` are lines of postgresql.conf.
+    Call it in the main thread: the servers are bound to the life of the calling thread.
     """
     home = temporary_home(f"{_PRIVATE_HOME}{os.getpid()}-")
     _remove_abandoned_homes(home.parent)
     try:
+        if copied_from:
+            subprocess.run(["cp", "--archive", f"{copied_from}/.", home], check=True)
         postgres, redis = server_pair(
             home, home, settings={"shared_buffers": "64MB", **(settings or {})}
         )

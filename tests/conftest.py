@@ -8,19 +8,18 @@ test, and nothing is rolled back.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 
 import django
 import psycopg
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from config import embedded
 from config.embedded import PrivateServers
 from config.server_process import ServerFailed
 from tests import databases as test_databases
 from tests.databases import TestDatabases
+from tests.migrated_servers import migrated_servers
 
 try:
     _DATABASES = test_databases.prepare()
@@ -32,7 +31,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 del os.environ["DJANGO_SETTINGS_MODULE"]
 
-pytest_plugins = ["tests.processes", "tests.browser"]
+pytest_plugins = ["tests.processes", "tests.browser", "tests.work_order"]
 
 
 @pytest.fixture(scope="session")
@@ -106,19 +105,8 @@ def superuser_connection(
 
 @pytest.fixture(scope="session")
 def _migrated_private_servers() -> Iterator[PrivateServers]:
-    with embedded.private_servers(migrated=True) as private:
+    with migrated_servers() as private:
         yield private
-
-
-@pytest.fixture
-def private_servers() -> Callable[..., AbstractContextManager[PrivateServers]]:
-    """Servers that a test may kill: `with private_servers(migrated=True) as private:`.
-
-    `private.environment()` is the environment of subprocesses on them, `private.manage(...)` runs
-    a management command there, `private.postgres` and `private.redis` can kill(), stop(),
-    start() and restart().
-    """
-    return embedded.private_servers
 
 
 @pytest.fixture(scope="session")

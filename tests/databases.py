@@ -78,7 +78,7 @@ def prepare() -> TestDatabases:
     )
     receiver_port, web_port, sandbox_port, stream_port = free_ports(4)
     os.environ |= {
-        **stored_secrets(_folder(), create=True),
+        **stored_secrets(folder(), create=True),
         **databases.servers.environment(),
         "FLORIN_BASE_URL": f"http://127.0.0.1:{web_port}",
         "FLORIN_SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
@@ -136,17 +136,18 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def _folder() -> Path:
-    folder = data_folder() / "test"
+def folder() -> Path:
+    """Where the data of the servers of all test runs lies."""
+    found = data_folder() / "test"
     make_private_folder(data_folder(), owned_by_server=False)
-    make_private_folder(folder, owned_by_server=False)
-    return folder
+    make_private_folder(found, owned_by_server=False)
+    return found
 
 
 def _servers() -> Servers:
     """The servers of the environment where given, else the embedded ones."""
     given = (os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", ""))
-    embedded = None if all(given) else ensure_servers(_folder())
+    embedded = None if all(given) else ensure_servers(folder())
     if not given[0]:
         assert embedded is not None
         return Servers(**{**asdict(embedded), "redis_url": given[1] or embedded.redis_url})
@@ -159,7 +160,7 @@ def _servers() -> Servers:
 
 
 def _ensure_template(server: Servers) -> str:
-    name = _TEMPLATE_PREFIX + _shape(owner=urlsplit(server.database_owner_url).username or "")
+    name = _TEMPLATE_PREFIX + shape(owner=urlsplit(server.database_owner_url).username or "")
     with _maintenance(server) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [_TEMPLATE_LOCK])
         if _databases(connection, name):
@@ -182,7 +183,7 @@ def _migrate(servers: Servers) -> None:
     completed = subprocess.run(
         [sys.executable, str(BASE_DIR / "manage.py"), "setup_database", "--verbosity", "0"],
         cwd=BASE_DIR,
-        env={**os.environ, **stored_secrets(_folder(), create=True), **servers.environment()},
+        env={**os.environ, **stored_secrets(folder(), create=True), **servers.environment()},
         capture_output=True,
         text=True,
         check=False,
@@ -192,7 +193,7 @@ def _migrate(servers: Servers) -> None:
         raise ServerFailed(f"manage.py setup_database failed:\n{end}")
 
 
-def _shape(*, owner: str) -> str:
+def shape(*, owner: str) -> str:
     """A hash of all that decides how a migrated database looks; migrations make partitions from
     the current month on.
     """
@@ -227,7 +228,7 @@ def _own_redis_database(redis_url: str) -> str:
     count = int(client.config_get("databases")["databases"] or 16)
     client.close()
     for number in range(1, count):
-        descriptor = os.open(_folder() / f"redis-{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(folder() / f"redis-{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

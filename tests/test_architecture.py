@@ -7,6 +7,7 @@ one run shows all there is to do.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -35,8 +36,15 @@ def modules(*, tests: bool = False) -> Iterator[Path]:
         yield from sorted((BASE_DIR / name).rglob("*.py"))
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Everything in a file, at any depth."""
+    return list(ast.walk(parsed(path)))
 
 
 def where(path: Path, line: int) -> str:
@@ -63,7 +71,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
     too_long = [
         f"{where(path, node.lineno)} {node.name}: {length} lines"
         for path in modules(tests=True)
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION_LINES
     ]
@@ -144,7 +152,7 @@ def test_no_change_goes_past_the_history(method: str) -> None:
         f"{where(path, node.lineno)} {ast.unparse(node)[:80]}"
         for path in modules()
         if "migrations" not in path.parts
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == method
@@ -159,7 +167,7 @@ def test_domain_logic_is_not_in_signals_or_save() -> None:
         where(path, node.lineno)
         for path in modules()
         if "audit" not in path.parts
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef)
         and any("receiver(" in ast.unparse(decorator) for decorator in node.decorator_list)
     ]

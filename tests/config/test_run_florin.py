@@ -1,4 +1,7 @@
-"""`make run`, from nothing: it serves, survives a kill, tells what is in its way, and cleans up."""
+"""`make run`, from nothing: it serves, survives a kill, tells what is in its way, and cleans up.
+
+The suite has it take its sample payment and end; that it is killed and comes back is a proof.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +92,18 @@ def _run_once(home: Path, port: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.timeout(2 * _DEADLINE_SECONDS)
+def test_from_nothing_it_takes_a_payment_and_leaves_nothing_running(home: Path, port: int) -> None:
+    once = _run_once(home, port)
+    assert once.returncode == 0, once.stdout + once.stderr
+    assert "did NOT go as it should" not in once.stdout
+    demo_file = home / "demo.json"
+    assert stat.S_IMODE(demo_file.stat().st_mode) == 0o600
+    assert json.loads(demo_file.read_text())["secret_key"] in once.stdout
+    assert not _processes_of(home), "whoever sees the end of the command sees the end of it all"
+
+
+@pytest.mark.prove
 @pytest.mark.timeout(3 * _DEADLINE_SECONDS)
 def test_it_serves_survives_a_kill_and_leaves_nothing_behind(home: Path, port: int) -> None:
     with subprocess.Popen(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -17,10 +17,20 @@ from payments.actions.account_rounds import work_by_account
 from payments.actions.lost_webhooks import MANY_IN_AN_HOUR, lost_within_a_day
 from payments.actions.sweep_events import FIRST_LOOK_BACK, OVERLAP, SOURCE, pages_of, sweep_due
 from payments.models import EventSweep, LostWebhooks, Payment, ProviderAccount
+from tests.databases import TestDatabases
+from tests.payments.own_database import own_database
 from tests.payments.providers.broken_server import broken_server
 from tests.payments.shop import Shop
 from tests.payments.test_provider_events import pay_as_payer
+from tests.processes import RunningProcess
 from webhooks.models import DomainEvent, InboxEvent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database(databases: TestDatabases, sandbox_psp: RunningProcess) -> Iterator[None]:
+    """Time is moved far ahead here, and what others left would come due each time."""
+    with own_database(databases):
+        yield
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from typing import Any
 import urllib3
 
 from config import processes
-from config.embedded import PrivateServers, private_servers
+from config.embedded import PrivateServers
 from tests.databases import free_ports
+from tests.migrated_servers import migrated_servers
 from tests.processes import RunningProcess, running
 
 # One merchant is the whole load here.
@@ -150,7 +151,7 @@ def running_stand(
     """Everything running for the length of a `with`; `settings` are environment variables."""
     web_port, sandbox_port, receiver_port = free_ports(3)
     base_url, sandbox_url = (f"http://127.0.0.1:{port}" for port in (web_port, sandbox_port))
-    with private_servers(migrated=True) as servers, contextlib.ExitStack() as stack:
+    with migrated_servers() as servers, contextlib.ExitStack() as stack:
         static_folder = folder / "static"
         static_folder.mkdir(parents=True)
         environment = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config.embedded import private_servers
+from tests.migrated_servers import migrated_servers
 from tests.webhooks import killing
 
 AGGREGATES = 700
@@ -26,7 +26,7 @@ def test_twenty_thousand_effects_under_sixty_kills_are_complete_single_and_in_or
     tmp_path: Path,
 ) -> None:
     seed = int(os.environ.get("FLORIN_PROOF_SEED") or secrets.randbelow(10**6))
-    with private_servers(migrated=True) as private:
+    with migrated_servers() as private:
         killing.make_effects_table(private)
         outcome = killing.drain_under_fire(
             private,

@@ -21,8 +21,9 @@ from django.db import connections
 from rich.console import Console
 from rich.table import Table
 
-from config.embedded import PrivateServers, private_servers
+from config.embedded import PrivateServers
 from payments.verification import verify
+from tests.migrated_servers import migrated_servers
 from tests.payments.notifications.servers import certificate_of_loopback, mail_server, tls_of
 from tests.processes import RunningProcess
 from tests.proofs.fork_server import FORK_SERVER
@@ -141,7 +142,7 @@ def stage(
     """Servers that may be crashed; in the end the whole database is verified."""
     certificate = certificate_of_loopback(tmp_path_factory.mktemp("slack"))
     with (
-        private_servers(migrated=True) as private,
+        migrated_servers() as private,
         receiving(receiver_port) as merchant,
         receiving(0, tls=tls_of(certificate)) as slack,
         mail_server() as mail,

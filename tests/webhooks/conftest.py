@@ -49,14 +49,18 @@ HANDLERS = [
 @pytest.fixture(scope="session", autouse=True)
 def _effects_table(databases: TestDatabases) -> None:
     with psycopg.connect(databases.servers.database_owner_url, autocommit=True) as owner:
-        owner.execute(
-            "CREATE TABLE IF NOT EXISTS test_effect (id bigserial, handler text, aggregate text,"
-            " seq bigint, pid int DEFAULT pg_backend_pid())"
-        )
-        owner.execute(
-            "CREATE TABLE IF NOT EXISTS test_late_check"
-            " (one int UNIQUE DEFERRABLE INITIALLY DEFERRED)"
-        )
+        make_effect_tables(owner)
+
+
+def make_effect_tables(owner: psycopg.Connection) -> None:
+    """The tables to which the handlers of tests write, where they are not there yet."""
+    owner.execute(
+        "CREATE TABLE IF NOT EXISTS test_effect (id bigserial, handler text, aggregate text,"
+        " seq bigint, pid int DEFAULT pg_backend_pid())"
+    )
+    owner.execute(
+        "CREATE TABLE IF NOT EXISTS test_late_check (one int UNIQUE DEFERRABLE INITIALLY DEFERRED)"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import io
 import json
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,8 +18,10 @@ from typeid import TypeID
 from uuid_utils import UUID
 
 from audit.models import AuditEvent
+from tests.databases import TestDatabases
+from tests.payments.own_database import own_database
 from tests.webhooks import effects
-from tests.webhooks.conftest import ACTOR, HANDLERS, drain_outbox, emit
+from tests.webhooks.conftest import ACTOR, HANDLERS, drain_outbox, emit, make_effect_tables
 from webhooks import backfill, lanes
 from webhooks.backfill import Tally
 from webhooks.keys_in_time import first_id
@@ -27,6 +29,14 @@ from webhooks.models import EventDelivery
 from webhooks.statements import select_one
 
 Handlers = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database(databases: TestDatabases) -> Iterator[None]:
+    """A run reads all events of a time range, so they are of a database of their own."""
+    with own_database(databases) as owner:
+        make_effect_tables(owner)
+        yield
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ import redis
 from django.conf import settings
 
 from config import processes
-from config.embedded import PrivateServers, private_servers
+from config.embedded import PrivateServers
 from config.supervisor import SILENT, Program, Supervisor
+from tests.migrated_servers import migrated_servers
 from tests.processes import RunningProcess, running
 from tests.webhooks import killing
 from tests.webhooks.broker_proxy import proxied
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.timeout(1200)  # of which most is for servers on a busy
 @pytest.fixture(scope="module")
 def private() -> Iterator[PrivateServers]:
     """Servers for this module alone; each test leaves its queues empty."""
-    with private_servers(migrated=True) as servers:
+    with migrated_servers() as servers:
         killing.make_effects_table(servers)
         yield servers
 

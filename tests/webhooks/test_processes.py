@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from config import processes
-from config.embedded import PrivateServers, private_servers
+from config.embedded import PrivateServers
+from tests.migrated_servers import migrated_servers
 from tests.processes import running
 from tests.webhooks import killing
 
@@ -20,7 +21,7 @@ from tests.webhooks import killing
 @pytest.fixture(scope="module")
 def private() -> Iterator[PrivateServers]:
     """Servers for this module alone; each test leaves its queues empty."""
-    with private_servers(migrated=True) as servers:
+    with migrated_servers() as servers:
         killing.make_effects_table(servers)
         yield servers
 

@@ -1,7 +1,8 @@
 """Requests made up from the API's document, against the running server: no answer surprises.
 
 Each operation gets generated requests, good and bad ones. Whatever comes back has a documented
-status, the documented shape and headers, and is never a server error.
+status, the documented shape and headers, and is never a server error. The suite makes a few for
+each, the same every time; `make prove` many, others every time.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from config.embedded import PrivateServers
+from config.redis_server import RedisServer
+from config.server_process import temporary_home
 from payments.providers.base import Exchange, Outcome, Result
 from payments.providers.breaker import (
     NOTHING,
@@ -294,33 +295,42 @@ def contend(
     return [line for process in started for line in process.communicate(timeout=60)[0].split()]
 
 
+@pytest.fixture
+def private_redis() -> Iterator[RedisServer]:
+    """A Redis that the test may kill and start again."""
+    home = temporary_home("florin-redis-")
+    server = RedisServer(home=home, log_path=home / "redis.log")
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(home)
+
+
 def test_two_processes_with_eight_contenders_share_the_permits_and_the_news(
-    private_servers: Callable[..., AbstractContextManager[PrivateServers]],
+    private_redis: RedisServer,
 ) -> None:
-    with private_servers() as private:
-        url, clock = private.servers.redis_url, Clock()
-        told = contend(url, "fail", clock)
-        assert sorted(told) == ["-"] * 7 + ["opened"]
-        clock.go(RULES.open_seconds)
-        admitted = contend(url, "admit", clock)
-        assert sorted(admitted) == ["0"] * 5 + ["1"] * breaker_contender.RULES.permits
+    url, clock = private_redis.url(), Clock()
+    told = contend(url, "fail", clock)
+    assert sorted(told) == ["-"] * 7 + ["opened"]
+    clock.go(RULES.open_seconds)
+    admitted = contend(url, "admit", clock)
+    assert sorted(admitted) == ["0"] * 5 + ["1"] * breaker_contender.RULES.permits
 
 
 def test_when_redis_dies_each_process_goes_on_under_the_same_rules(
-    private_servers: Callable[..., AbstractContextManager[PrivateServers]],
+    private_redis: RedisServer,
 ) -> None:
-    with private_servers() as private:
-        clock = Clock()
-        psp = Psp(shared_breaker(clock, url=private.servers.redis_url), clock)
-        under_way = [psp.admit() for _ in range(5)]
-        private.redis.kill()
-        changes: list[str | None] = [psp.breaker.record(each, ILL) for each in under_way]
-        changes += psp.call(ILL, RULES.minimum_calls - 5)
-        assert changes == [None] * (RULES.minimum_calls - 1) + ["opened"]
-        refused = psp.admit()
-        assert not refused.admitted, "without Redis it was closed"
-        clock.go(RULES.open_seconds)
-        assert [psp.admit().admitted for _ in range(8)].count(True) == RULES.permits
+    clock = Clock()
+    psp = Psp(shared_breaker(clock, url=private_redis.url()), clock)
+    under_way = [psp.admit() for _ in range(5)]
+    private_redis.kill()
+    changes: list[str | None] = [psp.breaker.record(each, ILL) for each in under_way]
+    changes += psp.call(ILL, RULES.minimum_calls - 5)
+    assert changes == [None] * (RULES.minimum_calls - 1) + ["opened"]
+    refused = psp.admit()
+    assert not refused.admitted, "without Redis it was closed"
+    clock.go(RULES.open_seconds)
+    assert [psp.admit().admitted for _ in range(8)].count(True) == RULES.permits
 
 
 def test_a_redis_that_hangs_costs_one_short_time_out() -> None:
@@ -339,20 +349,19 @@ def test_a_redis_that_hangs_costs_one_short_time_out() -> None:
 
 
 def test_redis_is_asked_again_after_the_pause(
-    private_servers: Callable[..., AbstractContextManager[PrivateServers]],
+    private_redis: RedisServer,
 ) -> None:
-    with private_servers() as private:
-        clock = Clock()
-        shared = QuickRedis(private.servers.redis_url, timeout_seconds=1, pause_seconds=0.2)
-        psp = Psp(Breaker(shared=shared, rules=RULES, clock=clock), clock)
-        private.redis.kill()
-        psp.open()
-        private.redis.start()
-        deadline = time.monotonic() + 20
-        while not psp.admit().admitted:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert shared.ask(lambda client: client.ping())
+    clock = Clock()
+    shared = QuickRedis(private_redis.url(), timeout_seconds=1, pause_seconds=0.2)
+    psp = Psp(Breaker(shared=shared, rules=RULES, clock=clock), clock)
+    private_redis.kill()
+    psp.open()
+    private_redis.start()
+    deadline = time.monotonic() + 20
+    while not psp.admit().admitted:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert shared.ask(lambda client: client.ping())
 
 
 # --- what is shown -------------------------------------------------------------------------------
