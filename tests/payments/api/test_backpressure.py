@@ -41,7 +41,7 @@ def refused_after_a_look(ask: Callable[[], Any]) -> Any:
 
 
 def until(statuses: int | tuple[int, ...], ask: Callable[[], Any]) -> Any:
-    """Ask until the answer has one of these statuses; the last answer after ten seconds."""
+    """Ask until the answer has one of these statuses; the last answer after a minute."""
     wanted = (statuses,) if isinstance(statuses, int) else statuses
     deadline = time.monotonic() + 60
     while True:
