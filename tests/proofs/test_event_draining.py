@@ -42,7 +42,8 @@ def test_twenty_thousand_effects_under_sixty_kills_are_complete_single_and_in_or
     print(  # noqa: T201  the proof's record
         f"\nseed {seed}: {outcome.effects} effects, {outcome.kills} sweepers killed, "
         f"{outcome.lost} lost, {outcome.doubled} doubled, {outcome.out_of_order} out of order, "
-        f"{outcome.dead} dead, {outcome.interruptions} deliveries interrupted, "
+        f"{outcome.dead} dead, {outcome.interruptions} interruptions, "
+        f"{outcome.died_alone} deaths alone, at most {outcome.died_alone_most} of one event, "
         f"{outcome.seconds:.0f} s"
     )
     assert outcome.effects == AGGREGATES * EVENTS * 3

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,7 +46,9 @@ class Outcome:
     out_of_order: int = 0
     dead: int = 0
     interruptions: int = 0
-    statuses: dict[str, int] = field(default_factory=dict)
+    # Of innocent events: how often one died while it ran alone, in all and at most.
+    died_alone: int = 0
+    died_alone_most: int = 0
 
 
 def environment(private: PrivateServers) -> dict[str, str]:
@@ -186,7 +188,11 @@ def _judge(owner: psycopg.Connection, outcome: Outcome, *, aggregates: int, even
         "SELECT (SELECT count(*) FROM webhooks_event_delivery WHERE status = 'dead')"
         " + (SELECT count(*) FROM webhooks_inbox_event WHERE status = 'dead'),"
         " (SELECT sum(interruptions) FROM webhooks_event_delivery)"
-        " + (SELECT sum(interruptions) FROM webhooks_inbox_event)"
+        " + (SELECT sum(interruptions) FROM webhooks_inbox_event),"
+        " (SELECT sum(failures) FROM webhooks_event_delivery)"
+        " + (SELECT sum(failures) FROM webhooks_inbox_event),"
+        " greatest((SELECT max(failures) FROM webhooks_event_delivery),"
+        " (SELECT max(failures) FROM webhooks_inbox_event))"
     ).fetchone()
     assert figures is not None
-    outcome.dead, outcome.interruptions = figures
+    outcome.dead, outcome.interruptions, outcome.died_alone, outcome.died_alone_most = figures
