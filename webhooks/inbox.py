@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 
 from audit import log
 from webhooks import inbox_runs, lanes, wakeup
-from webhooks.inbox_runs import Applied, Apply, DrainResult, InboxEventView
+from webhooks.inbox_contract import Applied, Apply, DrainResult, InboxEventView
 from webhooks.models import InboxEvent
 from webhooks.models.inbox import new_inbox_event_id
 from webhooks.statements import select_one

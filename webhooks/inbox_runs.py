@@ -17,10 +17,10 @@ several, each is only suspected and runs alone from then on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -30,6 +30,7 @@ from django.utils.module_loading import import_string
 
 from audit import log
 from webhooks import attempts, deaths, lanes, retries
+from webhooks.inbox_contract import Applied, Apply, DrainResult, InboxEventView
 from webhooks.models import InboxEvent, InboxQuestion
 from webhooks.statements import CHECK_CONSTRAINTS, select_one
 
@@ -44,53 +45,6 @@ _CUT_OFF = "its process ended, or lost the database, while applying it or others
 _DIED_ALONE = "its process ended while applying it and nothing else"
 
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InboxEventView:
-    """A stored provider event as `apply` sees it; `raw` is what came over the wire."""
-
-    id: str
-    provider: str
-    account_id: str
-    event_id: str
-    event_type: str
-    subject: str
-    raw: bytes
-    headers: Mapping[str, str]
-    received_at: datetime
-    deferrals: int
-    failures: int
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What an event did. `deferred` leaves no trace of the call but the deferral itself."""
-
-    outcome: Literal["processed", "superseded", "deferred", "ignored"]
-    reason: str
-    payment_id: str = ""
-
-
-class Apply(Protocol):
-    """What settings.FLORIN_INBOX_APPLY names: moves our payment, says what came of it."""
-
-    def __call__(self, event: InboxEventView, *, now: datetime) -> Applied: ...
-
-
-@dataclass
-class DrainResult:
-    """What one call of `drain` did, in events."""
-
-    finished: int = 0
-    deferred: int = 0
-    failed: int = 0
-    dead: int = 0
-    postponed: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.finished + self.deferred + self.failed + self.dead + self.postponed
 
 
 @dataclass

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Count, Min
 
 from webhooks import inbox_runs, lanes
-from webhooks.inbox_runs import Apply, InboxEventView
+from webhooks.inbox_contract import Apply, InboxEventView
 from webhooks.models import InboxEvent, InboxQuestion
 
 FIRST_PAUSE_SECONDS = 60
