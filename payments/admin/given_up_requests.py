@@ -45,9 +45,9 @@ class GivenUpRequestAdmin(ReadOnlyAdmin):
                     ("operation", "mode_shown"),
                     ("merchant_shown", "payment_shown"),
                     ("method", "path"),
-                    ("error_shown", "completion_count"),
+                    ("error_shown", "tries_shown"),
                     ("created_shown", "request_shown"),
-                    ("key_shown",),
+                    "key_shown",
                 )
             },
         ),
@@ -121,6 +121,10 @@ class GivenUpRequestAdmin(ReadOnlyAdmin):
     @display(description="why")
     def error_shown(self, row: GivenUpRequest) -> str:
         return row.completion_error
+
+    @display(description="tries in vain")
+    def tries_shown(self, row: GivenUpRequest) -> int:
+        return row.completion_count
 
     @display(description="asked")
     def created_shown(self, row: GivenUpRequest) -> SafeString | str:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from payments.models import GivenUpRequest, IdempotencyKey
 from tests.payments.admin.conftest import Staff
 from tests.payments.admin.test_verbs import audited, send
+from tests.payments.admin.visiting import Visit, picture
 from tests.payments.shop import Shop
 from tests.payments.test_given_up_requests import complete_in_vain, damaged
 
@@ -37,6 +38,22 @@ def test_the_list_and_the_page_say_why(
         assert "payments.create" in page
         assert "KeyError" in page
         assert shop.merchant.name in page
+
+
+def test_in_a_browser_it_is_found_read_and_forgotten(
+    given_up: GivenUpRequest, visit: Visit
+) -> None:
+    visit.go(reverse("admin:payments_givenuprequest_changelist"))
+    picture(visit.page, "given_up_requests")
+    visit.go(address(given_up, "change"))
+    picture(visit.page, "given_up_request")
+    visit.go(address(given_up, "forget"))
+    visit.assert_that_texts_stand_out()
+    visit.page.get_by_label("Why").fill("the shop is closed")
+    picture(visit.page, "given_up_request_forget")
+    visit.press("Forget")
+    assert not IdempotencyKey.objects.filter(pk=given_up.pk).exists()
+    assert visit.complaints == []
 
 
 def test_it_is_tried_again_under_the_name_of_the_person(
