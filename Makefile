@@ -25,7 +25,7 @@ run: install ## start everything, take one sample payment, serve until Ctrl-C
 	@exec $(PYTHON_BIN) manage.py run_florin --with-parent --port $(PORT) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: install ## run the whole test suite in parallel on real PostgreSQL and Redis
-	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist worksteal
+	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile
 
 check: install lint types contracts migrations test ## everything a change has to pass
 
@@ -43,7 +43,7 @@ migrations: install ## every change of a model has its migration
 	$(PYTHON_BIN) manage.py makemigrations --check --dry-run
 
 coverage: install ## the suite once more, every branch of the money paths measured
-	$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
+	$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 prove: install ## what takes long: faults under load, mutants, soaks; prints seeds and counts
 	$(PYTHON_BIN) -m pytest -m prove --timeout 3600 -s

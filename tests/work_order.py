@@ -53,6 +53,8 @@ class _ByGroup(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """How pytest-xdist hands the tests of a parallel run out, whatever `--dist` says."""
+    """How pytest-xdist hands the tests of a parallel run out: by file, as `--dist loadfile`, but
+    with files together and in an order.
+    """
     config.option.loadscopereorder = False
     return _ByGroup(config, log)

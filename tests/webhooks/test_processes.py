@@ -34,26 +34,35 @@ def owner(private: PrivateServers) -> Iterator[psycopg.Connection]:
 
 
 @pytest.mark.timeout(600)
-def test_four_sweepers_that_keep_being_killed_lose_double_and_reorder_nothing(
-    private: PrivateServers, owner: psycopg.Connection, tmp_path: Path
+@pytest.mark.parametrize(
+    ("sweepers", "kills", "aggregates"),
+    [(2, 1, 8), pytest.param(4, 3, 30, marks=pytest.mark.prove)],
+)
+def test_sweepers_that_keep_being_killed_lose_double_and_reorder_nothing(
+    private: PrivateServers,
+    owner: psycopg.Connection,
+    tmp_path: Path,
+    sweepers: int,
+    kills: int,
+    aggregates: int,
 ) -> None:
     seed = secrets.randbelow(10**6)
     outcome = killing.drain_under_fire(
         private,
         tmp_path,
-        aggregates=30,
+        aggregates=aggregates,
         events=8,
         milliseconds=6,
-        workers=4,
-        kills=3,
+        workers=sweepers,
+        kills=kills,
         seed=seed,
         seconds=150,
     )
     assert (outcome.lost, outcome.doubled, outcome.out_of_order, outcome.dead) == (0, 0, 0, 0), (
         f"seed {seed}: {outcome}"
     )
-    assert outcome.effects == 30 * 8 * 3
-    assert outcome.kills == 3
+    assert outcome.effects == aggregates * 8 * 3
+    assert outcome.kills == kills
 
 
 @pytest.mark.timeout(600)

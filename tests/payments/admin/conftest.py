@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
 
 from payments.models import Payment
 from tests.payments.admin.people import Staff, make_staff
@@ -24,14 +25,15 @@ __all__ = ["SCREENSHOTS", "Staff", "back_office", "make_staff", "stranger", "vis
 @pytest.fixture(scope="session")
 def staff(databases: object) -> Callable[[str], Staff]:
     """A person of a group by its name, "" for none, "superuser" for all rights; one each."""
-    known: dict[str, Staff] = {}
+    known: dict[tuple[str, str], Staff] = {}
 
     def person(group: str) -> Staff:
-        if group not in known:
+        here = (connection.settings_dict["NAME"], group)  # some tests have a database of their own
+        if here not in known:
             superuser = group == "superuser"
             groups = [group] if group and not superuser else []
-            known[group] = make_staff(*groups, superuser=superuser)
-        return known[group]
+            known[here] = make_staff(*groups, superuser=superuser)
+        return known[here]
 
     return person
 

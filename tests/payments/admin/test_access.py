@@ -16,7 +16,9 @@ from audit import timeline as audit_timeline
 from audit.log import Actor
 from payments.admin.access import GROUPS, ensure_staff_groups
 from payments.models import Merchant, Payment
+from tests.databases import TestDatabases
 from tests.payments.admin.conftest import Life, Staff, lived_payment
+from tests.payments.own_database import own_database
 from tests.payments.shop import open_shop
 from tests.processes import RunningProcess
 
@@ -67,8 +69,15 @@ MAY_ADD = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def database(databases: TestDatabases, sandbox_psp: RunningProcess) -> Iterator[None]:
+    """What other tests left would only make the lists long."""
+    with own_database(databases):
+        yield
+
+
 @pytest.fixture(scope="module")
-def lived(sandbox_psp: RunningProcess, receiver_port: int) -> Iterator[Life]:
+def lived(database: None, receiver_port: int) -> Iterator[Life]:
     with lived_payment(open_shop(), receiver_port) as life:
         yield life
 

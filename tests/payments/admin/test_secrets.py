@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from django.contrib import admin
 from django.urls import reverse
 
 from payments.admin.presentation import without_secrets
 from payments.models import Attempt
+from tests.databases import TestDatabases
 from tests.payments.admin.conftest import Life, Staff
+from tests.payments.own_database import own_database
+from tests.processes import RunningProcess
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database(databases: TestDatabases, sandbox_psp: RunningProcess) -> Iterator[None]:
+    """All its rows are of the payment whose secrets are looked for."""
+    with own_database(databases):
+        yield
 
 
 def _all_pages(life: Life) -> list[str]:
