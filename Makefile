@@ -10,6 +10,8 @@ PYTHON_BIN := .venv/bin/python
 export PYTHON
 # There is one settings module; the tests must not read it before their databases exist.
 unexport DJANGO_SETTINGS_MODULE
+# The suite starts dozens of processes, each of which would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
