@@ -29,7 +29,17 @@ from tests.proofs.kill_at import die  # isort: skip  sets Django up, where that 
 from audit.log import Actor, acting_as
 from payments.actions import ask_about_deferred, resume_rounds, sweep_events
 from payments.notifications import sending
-from webhooks import backfill, dead_letter_runs, delivery, inbox, lanes, outbox, transport
+from webhooks import (
+    backfill,
+    changes,
+    dead_letter_runs,
+    delivery,
+    inbox,
+    lanes,
+    outbox,
+    transport,
+    wakeup,
+)
 
 FAULTS = ("SIGKILL", "Redis flushed", "PostgreSQL crashed")
 
@@ -121,6 +131,9 @@ class Servers:
             connections[alias].settings_dict.update(self.database)
         settings.REDIS_URL = self.redis_url
         current_app.conf.broker_url = self.redis_url
+        # The threads that tell Redis keep the address with which they were made.
+        wakeup._wakers.clear()
+        changes._tellers.clear()
         for name, value in self.settings.items():
             setattr(settings, name, value)
 

@@ -82,8 +82,8 @@ class Stage:
         try:
             yield
         finally:
+            Servers({}, redis_url=redis_url, settings=changed).use()
             for alias, before in kept.items():
-                Servers(before, redis_url=redis_url, settings=changed).use()
                 connections[alias].settings_dict.update(before)
 
     def crash_postgres(self) -> None:
