@@ -22,7 +22,7 @@ def test_twenty_thousand_events_survive_the_death_of_everything(tmp_path: Path) 
     outcome = soak(
         tmp_path,
         seed=int(os.environ.get("FLORIN_PROOF_SEED") or secrets.randbelow(10**6)),
-        payments=events // EVENTS_PER_PAYMENT,
+        payments=-(-events // EVENTS_PER_PAYMENT),
         deadline_seconds=float(os.environ.get("FLORIN_PROOF_SECONDS") or 2400),
         say=print,
     )

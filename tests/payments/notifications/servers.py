@@ -7,6 +7,7 @@ import datetime
 import email
 import email.policy
 import ipaddress
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ def mail_server() -> Iterator[MailServer]:
     """A mail server on loopback for the length of a `with`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    # It logs every line of every mail.
+    logging.getLogger("mail.log").setLevel(logging.WARNING)
     server = MailServer(port=port)
     controller = Controller(server, hostname="127.0.0.1", port=port)
     controller.start()
