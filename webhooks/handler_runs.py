@@ -93,7 +93,7 @@ def run_due_lanes(result: DrainResult, *, now: datetime) -> bool:
     suspects.update(interruptions)
     if suspects:  # what may kill this process runs alone, so that it takes nobody along
         lane = min(suspects)
-        of_lane = [row for row in rows if row.lane == lane]
+        of_lane = _load([lane], handlers, now=now)  # all of it: `rows` may end before this lane
         _run_alone(lane, of_lane, interruptions.get(lane), result, now=now)
         return True
     with lanes.run_on(locked, now=now):

@@ -14,7 +14,7 @@ from tests.proofs.fork_server import FORK_SERVER
 from tests.webhooks import effects
 from tests.webhooks.conftest import drain_outbox, emit
 from tests.webhooks.drain_once import drain_once
-from webhooks import inbox, lanes, outbox, retries
+from webhooks import handler_runs, inbox, lanes, outbox, retries
 from webhooks.models import EventDelivery, FailedAttempt, InboxEvent
 
 ROUNDS = 12
@@ -134,6 +134,27 @@ def test_a_run_that_a_restart_of_the_server_cut_off_is_no_death_of_its_event(
     drain_outbox(now)
     row = delivery(aggregate)
     assert (row.status, row.failures, row.interruptions) == ("done", 0, 1)
+
+
+def test_a_death_alone_counts_however_much_is_due_on_other_lanes(
+    aggregate: str, now: datetime
+) -> None:
+    # Two handlers each; what was due first on every lane is found by one look at what is due.
+    beside = [f"{aggregate}_{n}" for n in range(handler_runs.LANES_PER_TRANSACTION // 2 - 1)]
+    last = f"{aggregate}_z"
+    for one in (last, *beside):
+        emit(one, now)
+    for _ in range(handler_runs.DELIVERIES_PER_TRANSACTION // len(beside) // 2):
+        for one in beside:
+            emit(one, now + timedelta(seconds=1))
+    now += timedelta(seconds=2)
+    lane = f"outbox:order:{last}"
+    lanes.leave_footprints([lane], now=now, alone=str(delivery(last).pk))
+    outbox.drain(now=now, limit=1)
+    assert delivery(last).failures == 1
+    assert lanes.interruptions_of([lane]) == {}
+    drain_outbox(now + timedelta(minutes=2))
+    assert delivery(last).status == "done"
 
 
 def test_a_process_that_lives_to_see_its_run_cut_off_accuses_nobody(
