@@ -256,7 +256,7 @@ def test_without_an_overlap_the_old_secret_ends_at_once(endpoint: str) -> None:
     assert "overlap" in refused.errors
 
 
-def test_the_secret_of_a_live_endpoint_needs_a_permission_of_its_own(now: datetime) -> None:
+def live_endpoint(now: datetime) -> str:
     with log.acting_as(ACTOR):
         made, _ = endpoints.create(
             owner=f"mer_{secrets.token_hex(6)}",
@@ -265,10 +265,29 @@ def test_the_secret_of_a_live_endpoint_needs_a_permission_of_its_own(now: dateti
             event_types=["*"],
             now=now,
         )
+    return made.id
+
+
+def test_the_secret_of_a_live_endpoint_needs_a_permission_of_its_own(now: datetime) -> None:
+    made = live_endpoint(now)
     client, _ = staff(*ROTATES)
-    assert client.get(verb(made.id, "rotate_secret")).status_code == 403
+    assert client.get(verb(made, "rotate_secret")).status_code == 403
     trusted, _ = staff(*ROTATES, "see_live_webhookendpoint_secret")
-    assert trusted.get(verb(made.id, "rotate_secret")).status_code == 200
+    assert trusted.get(verb(made, "rotate_secret")).status_code == 200
+
+
+def test_where_live_events_go_is_changed_by_those_who_handle_live_secrets(now: datetime) -> None:
+    made = live_endpoint(now)
+    client, _ = staff(*MENDS)
+    asked = {"url": "https://93.184.216.34/", "event_types": "refund.*", "description": ""}
+    assert client.post(verb(made, "change_endpoint"), asked).status_code == 302
+    elsewhere = {**asked, "url": "https://93.184.216.35/"}
+    assert client.post(verb(made, "change_endpoint"), elsewhere).status_code == 403
+    row = WebhookEndpoint.objects.get(pk=made)
+    assert (row.url, row.event_types) == ("https://93.184.216.34/", ["refund.*"])
+    trusted, _ = staff(*MENDS, "see_live_webhookendpoint_secret")
+    assert trusted.post(verb(made, "change_endpoint"), elsewhere).status_code == 302
+    assert WebhookEndpoint.objects.get(pk=made).url == "https://93.184.216.35/"
 
 
 def test_a_deleted_one_is_gone_for_the_merchant_and_its_deliveries_stay(endpoint: str) -> None:

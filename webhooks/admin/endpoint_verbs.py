@@ -225,6 +225,8 @@ class EndpointVerbs(ModelAdmin):
             wanted = {name: form.cleaned_data[name] for name in form.changed_data}
             if not wanted:
                 return Done(message="Nothing was changed.", url=_page_of(endpoint))
+            if endpoint.livemode and "url" in wanted:  # decides who hears of live payments
+                require(request, LIVE_SECRET)
             with log.acting_as(staff(request)):
                 endpoints.update(**_own(endpoint), **wanted, now=now())
             return Done(message="It is changed.", url=_page_of(endpoint))
