@@ -67,6 +67,21 @@ class Shop:
         """The time the actions are given: the wall clock plus what the test moved it ahead."""
         return datetime.now(UTC) + self.ahead
 
+    def second_account(self, *, livemode: bool = False) -> ProviderAccount:
+        """Another account of the merchant at the sandbox, with the same keys there."""
+        return create_provider_account(
+            provider="sandbox",
+            name="The same account once more",
+            livemode=livemode,
+            merchant=self.merchant,
+            secret_key=self.sandbox_key,
+            publishable_key="",
+            webhook_secrets=[],
+            api_base="",
+            actor=Actor(type="system", id="test"),
+            now=self.now(),
+        )
+
     # --- what the merchant's server asks -------------------------------------------------------
 
     def ask(

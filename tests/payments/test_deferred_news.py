@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from audit.log import Actor
 from payments.actions.ask_about_deferred import ask_due, questions_of
-from payments.actions.provider_accounts import create_provider_account
 from payments.models import Payment, ProviderAccount
 from tests.payments.shop import Shop
 from webhooks import retries
@@ -110,18 +108,7 @@ def test_a_provider_that_cannot_be_asked_is_asked_again_ever_more_rarely(shop: S
 
 def test_a_payment_that_went_through_another_account_is_fetched_there(shop: Shop) -> None:
     payment = shop.created()
-    twin = create_provider_account(
-        provider="sandbox",
-        name="The same account once more",
-        livemode=False,
-        merchant=shop.merchant,
-        secret_key=shop.sandbox_key,
-        publishable_key="",
-        webhook_secrets=[],
-        api_base="",
-        actor=Actor(type="system", id="test"),
-        now=shop.now(),
-    )
+    twin = shop.second_account()
     own, shop.account = shop.account, twin
     shop.stage(payment.pk, "refund")
     shop.deliver_events()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from audit.log import Actor
 from payments.actions import provider_accounts
 from payments.models import Payment
 from tests.payments.shop import Shop
@@ -208,18 +207,7 @@ def test_an_event_with_other_money_is_held_for_review(shop: Shop, wrong: dict[st
 
 @pytest.mark.parametrize("livemode", [False, True], ids=["test", "live"])
 def test_a_death_is_announced_in_the_mode_of_its_account(shop: Shop, livemode: bool) -> None:
-    account = provider_accounts.create_provider_account(
-        provider="sandbox",
-        name="Another",
-        livemode=livemode,
-        merchant=shop.merchant,
-        secret_key=shop.sandbox_key,
-        publishable_key="",
-        webhook_secrets=[],
-        api_base="",
-        actor=Actor(type="system", id="test"),
-        now=shop.now(),
-    )
+    account = shop.second_account(livemode=livemode)
     received = inbox.receive(
         provider="sandbox",
         account_id=account.pk,
